@@ -1,0 +1,60 @@
+# The menu: `make` alone prints it. CI calls only these targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+OURS := flotilla-protos flotilla-common flotilla-llm flotilla-cli flotilla-gateway flotilla-orchestrator flotilla-memory flotilla-tool flotilla-evaluator
+PACKAGES := libs/protos libs/common libs/llm services/gateway services/orchestrator services/memory services/tool services/evaluator libs/cli
+CODE := libs services tests
+
+.PHONY: help
+help: ## Print this menu
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES))
+	@$(PYTHON) -c 'import sys; sys.exit("Flotilla needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@awk '/^uv==/{on=1} on{print} on&&!/\\$$/{exit}' requirements.lock > .venv/uv.lock
+	@echo "installing (hash-checked, from requirements.lock)…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
+	@touch $@
+
+.PHONY: setup
+setup: .venv/ready ## Make .venv with everything, the flotilla command included
+
+.PHONY: up
+up: setup ## Run the whole platform on this machine (Ctrl-C stops it)
+	@$(BIN)/flotilla up $(ARGS)
+
+.PHONY: check
+check: setup ## Format, lint, types, layers, contracts
+	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/lint-imports
+	@$(BIN)/python protos/generate.py --check
+	@$(BIN)/python protos/breaking.py
+
+.PHONY: format
+format: setup ## Format and mend what can be mended
+	@$(BIN)/ruff format --quiet $(CODE)
+	@$(BIN)/ruff check --quiet --fix $(CODE)
+
+.PHONY: test
+test: setup ## Unit, contract and integration tests; no key, no network
+	@$(BIN)/pytest -q $(ARGS)
+
+.PHONY: protos
+protos: setup ## Generate libs/protos from protos
+	@$(BIN)/python protos/generate.py
+
+.PHONY: lock
+lock: setup ## Resolve requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  $(addprefix --no-emit-package ,$(OURS)) pyproject.toml --extra dev $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove .venv and caches (data in ~/.flotilla stays)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What every Flotilla service shares."""

@@ -1,0 +1,1 @@
+"""The evaluator: stores what it observes and scores it."""

@@ -1,0 +1,1 @@
+"""The memory service: keeps what was said and recalls it within one person."""

@@ -1,0 +1,1 @@
+"""The orchestrator: runs agents, and owns threads, runs, checkpoints and the event log."""

@@ -1,0 +1,1 @@
+"""Clients: the peers that the orchestrator calls."""

@@ -1,0 +1,1 @@
+"""Graphs: the patterns that agents are made of, and the agents' files."""

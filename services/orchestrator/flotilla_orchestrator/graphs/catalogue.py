@@ -1,0 +1,60 @@
+"""The agents of this process: what their files say, and their graphs, compiled once a release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from langgraph.pregel import Pregel
+
+from flotilla_orchestrator.graphs.context import RunContext
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far one run of an agent may go."""
+
+    max_steps: int
+    max_output_tokens: int
+    time_limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An agent's immutable, content-hashed form."""
+
+    agent: str
+    description: str
+    pattern: str
+    hash: str
+    """SHA-256 over the canonical spec and its prompts, 64 hex digits."""
+    tools: Sequence[str]
+    """Names of the permitted server-side tools; `search_memory` and `remember` among them when the agent has memory."""
+    recalls: bool
+    """Whether long-term memory is read before the run."""
+    commits_turns: bool
+    """Whether finished turns go to long-term memory."""
+    observe_ratio: float
+    """Share of the runs that the evaluator is shown, 0 to 1."""
+    limits: Limits
+    created_at: datetime
+
+
+class AgentCatalogue(Protocol):
+    """Finds releases and their compiled graphs."""
+
+    def list_active(self) -> Sequence[Release]:
+        """Returns the active release of every agent, ordered by name."""
+        ...
+
+    def resolve(self, agent: str) -> Release:
+        """Returns the release that "name" or "name@hash" means. Raises NotFoundError."""
+        ...
+
+    def graph(self, release: Release) -> Pregel[object, RunContext, object, object]:
+        """Returns the release's compiled graph, without a checkpointer; state has a `messages` channel of MessageDict."""
+        ...
+
+

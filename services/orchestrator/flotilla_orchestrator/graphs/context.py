@@ -1,0 +1,88 @@
+"""What a graph's node may do while its run is alive; the engine in runs/ implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from flotilla_orchestrator.model import FinishReason, MessageDict, RunOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Names one node's execution within a run, the same after a take-over.
+
+    Message ids and tools' idempotency keys derive from it, so that a repeated step is recognised as the same.
+    """
+
+    node: str
+    namespace: str
+    number: int
+    """LangGraph's step number (`metadata.langgraph_step`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurn:
+    """What a node asks of a model."""
+
+    messages: Sequence[MessageDict]
+    """System prompt first, already trimmed to the route's window."""
+    routes: Sequence[str]
+    """Route names in the order of fallback."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """OpenAI's tool definitions; the caller's tools among them when `is_answer`."""
+    response_format: Mapping[str, Any] | None = None
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    is_answer: bool = False
+    """The reply goes to the caller: its tokens are marked so and the caller's options apply to it."""
+    speaker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """A whole reply, as it is added to the thread."""
+
+    message: MessageDict
+    finish_reason: FinishReason
+
+
+class RunContext(Protocol):
+    """A run as its nodes see it; LangGraph passes it as the runtime's context."""
+
+    @property
+    def run_id(self) -> UUID: ...
+
+    @property
+    def options(self) -> RunOptions: ...
+
+    @property
+    def recalled(self) -> str:
+        """What long-term memory gave for this question, as a block for the system prompt; empty when there is nothing."""
+        ...
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, Any]]:
+        """OpenAI's definitions of the server-side tools that the release permits, memory's among them."""
+        ...
+
+    async def call_model(self, step: Step, turn: ModelTurn) -> ModelReply:
+        """Streams a reply into the event log and returns it whole.
+
+        Tool call ids are minted, usage is booked, and after a take-over the reply is compared with what was streamed.
+        Raises UnavailableError when the routes are spent, CancelledError after a cancel.
+        """
+        ...
+
+    async def invoke_tools(self, step: Step, calls: MessageDict) -> list[MessageDict]:
+        """Invokes the server-side calls of an assistant message in one batch; returns one tool message for each, in order.
+
+        The caller's own tools are left out. A failing tool is a message that says so.
+        """
+        ...
+
+    def record_input(self, messages: Sequence[MessageDict]) -> None:
+        """Writes input messages to the event log, once."""
+        ...

@@ -1,0 +1,1 @@
+"""Runs: ownership, execution, streaming and take-over."""

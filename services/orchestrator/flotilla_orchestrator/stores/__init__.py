@@ -1,0 +1,1 @@
+"""Stores: what the orchestrator keeps in Postgres."""

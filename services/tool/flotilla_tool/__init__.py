@@ -1,0 +1,1 @@
+"""The tool service: validates and invokes tools."""
