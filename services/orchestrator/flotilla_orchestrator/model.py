@@ -234,6 +234,8 @@ class FinishedRun:
     epoch: int
     status: RunStatus
     terminal_event: StoredEvent
+    events: Sequence[StoredEvent] = ()
+    """The run's last events before the terminal one, as far as no append wrote them."""
     finish_reason: FinishReason | None = None
     answer: MessageDict | None = None
     error: RunError | None = None

@@ -102,6 +102,10 @@ class RunStore(Protocol):
         """Stores the wish to cancel and returns the run. Raises NotFoundError."""
         ...
 
+    async def cancel_requests(self, runs: Sequence[UUID]) -> set[UUID]:
+        """Returns those of the runs whose cancellation was asked for."""
+        ...
+
     async def due_outbox(self, *, limit: int, lock_s: float) -> Sequence[DueOutboxEntry]:
         """Takes entries that are due; each comes again after `lock_s` unless it is settled."""
         ...

@@ -27,35 +27,35 @@ from flotilla.orchestrator.v1 import run_pb2 as flotilla_dot_orchestrator_dot_v1
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flotilla/orchestrator/v1/event.proto\x12\x18\x66lotilla.orchestrator.v1\x1a flotilla/common/v1/message.proto\x1a\"flotilla/orchestrator/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x04\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x39\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32%.flotilla.orchestrator.v1.RunAcceptedH\x00\x12\x35\n\x05token\x18\x03 \x01(\x0b\x32$.flotilla.orchestrator.v1.TokenChunkH\x00\x12<\n\x07message\x18\x04 \x01(\x0b\x32).flotilla.orchestrator.v1.MessageFinishedH\x00\x12\x36\n\x04tool\x18\x05 \x01(\x0b\x32&.flotilla.orchestrator.v1.ToolProgressH\x00\x12\x39\n\x05state\x18\x06 \x01(\x0b\x32(.flotilla.orchestrator.v1.StateCommittedH\x00\x12?\n\x0binterrupted\x18\x07 \x01(\x0b\x32(.flotilla.orchestrator.v1.RunInterruptedH\x00\x12\x43\n\x0freply_restarted\x18\x08 \x01(\x0b\x32(.flotilla.orchestrator.v1.ReplyRestartedH\x00\x12\x36\n\x06\x63ustom\x18\t \x01(\x0b\x32$.flotilla.orchestrator.v1.CustomDataH\x00\x12\x35\n\x06\x66\x61iled\x18\n \x01(\x0b\x32#.flotilla.orchestrator.v1.RunFailedH\x00\x12\x31\n\x04\x64one\x18\x0b \x01(\x0b\x32!.flotilla.orchestrator.v1.RunDoneH\x00\x42\x07\n\x05\x65vent\"\x81\x01\n\x0bRunAccepted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\nTokenChunk\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x11\n\tis_answer\x18\x05 \x01(\x08\"s\n\x0fMessageFinished\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x1b.flotilla.common.v1.Message\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x11\n\tis_answer\x18\x04 \x01(\x08\"\x9f\x01\n\x0cToolProgress\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x05phase\x18\x03 \x01(\x0e\x32#.flotilla.orchestrator.v1.ToolPhase\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\x0c\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"k\n\x0eStateCommitted\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05nodes\x18\x04 \x03(\t\x12\x12\n\nnext_nodes\x18\x05 \x03(\t\":\n\x0eRunInterrupted\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\x0c\"6\n\x0eReplyRestarted\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"2\n\nCustomData\x12\x11\n\tdata_json\x18\x01 \x01(\x0c\x12\x11\n\tnamespace\x18\x02 \x01(\t\"\xa2\x01\n\tRunFailed\x12\x33\n\x06status\x18\x01 \x01(\x0e\x32#.flotilla.orchestrator.v1.RunStatus\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32\".flotilla.orchestrator.v1.RunError\x12-\n\x05usage\x18\x03 \x03(\x0b\x32\x1e.flotilla.common.v1.ModelUsage\"\xa4\x01\n\x07RunDone\x12=\n\rfinish_reason\x18\x01 \x01(\x0e\x32&.flotilla.orchestrator.v1.FinishReason\x12+\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1b.flotilla.common.v1.Message\x12-\n\x05usage\x18\x03 \x03(\x0b\x32\x1e.flotilla.common.v1.ModelUsage*p\n\tToolPhase\x12\x1a\n\x16TOOL_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12TOOL_PHASE_STARTED\x10\x01\x12\x18\n\x14TOOL_PHASE_SUCCEEDED\x10\x02\x12\x15\n\x11TOOL_PHASE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flotilla/orchestrator/v1/event.proto\x12\x18\x66lotilla.orchestrator.v1\x1a flotilla/common/v1/message.proto\x1a\"flotilla/orchestrator/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x04\n\x08RunEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x05\x12\x39\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32%.flotilla.orchestrator.v1.RunAcceptedH\x00\x12\x35\n\x05token\x18\x03 \x01(\x0b\x32$.flotilla.orchestrator.v1.TokenChunkH\x00\x12<\n\x07message\x18\x04 \x01(\x0b\x32).flotilla.orchestrator.v1.MessageFinishedH\x00\x12\x36\n\x04tool\x18\x05 \x01(\x0b\x32&.flotilla.orchestrator.v1.ToolProgressH\x00\x12\x39\n\x05state\x18\x06 \x01(\x0b\x32(.flotilla.orchestrator.v1.StateCommittedH\x00\x12?\n\x0binterrupted\x18\x07 \x01(\x0b\x32(.flotilla.orchestrator.v1.RunInterruptedH\x00\x12\x43\n\x0freply_restarted\x18\x08 \x01(\x0b\x32(.flotilla.orchestrator.v1.ReplyRestartedH\x00\x12\x36\n\x06\x63ustom\x18\t \x01(\x0b\x32$.flotilla.orchestrator.v1.CustomDataH\x00\x12\x35\n\x06\x66\x61iled\x18\n \x01(\x0b\x32#.flotilla.orchestrator.v1.RunFailedH\x00\x12\x31\n\x04\x64one\x18\x0b \x01(\x0b\x32!.flotilla.orchestrator.v1.RunDoneH\x00\x42\x07\n\x05\x65vent\"\x81\x01\n\x0bRunAccepted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\nTokenChunk\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x11\n\tis_answer\x18\x05 \x01(\x08\"\xe1\x01\n\x0fMessageFinished\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x1b.flotilla.common.v1.Message\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x11\n\tis_answer\x18\x04 \x01(\x08\x12-\n\x05usage\x18\x05 \x01(\x0b\x32\x1e.flotilla.common.v1.ModelUsage\x12=\n\rfinish_reason\x18\x06 \x01(\x0e\x32&.flotilla.orchestrator.v1.FinishReason\"\x9f\x01\n\x0cToolProgress\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x05phase\x18\x03 \x01(\x0e\x32#.flotilla.orchestrator.v1.ToolPhase\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\x0c\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"k\n\x0eStateCommitted\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05nodes\x18\x04 \x03(\t\x12\x12\n\nnext_nodes\x18\x05 \x03(\t\":\n\x0eRunInterrupted\x12\x14\n\x0cinterrupt_id\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\x0c\"6\n\x0eReplyRestarted\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"2\n\nCustomData\x12\x11\n\tdata_json\x18\x01 \x01(\x0c\x12\x11\n\tnamespace\x18\x02 \x01(\t\"\xa2\x01\n\tRunFailed\x12\x33\n\x06status\x18\x01 \x01(\x0e\x32#.flotilla.orchestrator.v1.RunStatus\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32\".flotilla.orchestrator.v1.RunError\x12-\n\x05usage\x18\x03 \x03(\x0b\x32\x1e.flotilla.common.v1.ModelUsage\"\xa4\x01\n\x07RunDone\x12=\n\rfinish_reason\x18\x01 \x01(\x0e\x32&.flotilla.orchestrator.v1.FinishReason\x12+\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1b.flotilla.common.v1.Message\x12-\n\x05usage\x18\x03 \x03(\x0b\x32\x1e.flotilla.common.v1.ModelUsage*p\n\tToolPhase\x12\x1a\n\x16TOOL_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12TOOL_PHASE_STARTED\x10\x01\x12\x18\n\x14TOOL_PHASE_SUCCEEDED\x10\x02\x12\x15\n\x11TOOL_PHASE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flotilla.orchestrator.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOOLPHASE']._serialized_start=1916
-  _globals['_TOOLPHASE']._serialized_end=2028
+  _globals['_TOOLPHASE']._serialized_start=2027
+  _globals['_TOOLPHASE']._serialized_end=2139
   _globals['_RUNEVENT']._serialized_start=170
   _globals['_RUNEVENT']._serialized_end=794
   _globals['_RUNACCEPTED']._serialized_start=797
   _globals['_RUNACCEPTED']._serialized_end=926
   _globals['_TOKENCHUNK']._serialized_start=928
   _globals['_TOKENCHUNK']._serialized_end=1026
-  _globals['_MESSAGEFINISHED']._serialized_start=1028
-  _globals['_MESSAGEFINISHED']._serialized_end=1143
-  _globals['_TOOLPROGRESS']._serialized_start=1146
-  _globals['_TOOLPROGRESS']._serialized_end=1305
-  _globals['_STATECOMMITTED']._serialized_start=1307
-  _globals['_STATECOMMITTED']._serialized_end=1414
-  _globals['_RUNINTERRUPTED']._serialized_start=1416
-  _globals['_RUNINTERRUPTED']._serialized_end=1474
-  _globals['_REPLYRESTARTED']._serialized_start=1476
-  _globals['_REPLYRESTARTED']._serialized_end=1530
-  _globals['_CUSTOMDATA']._serialized_start=1532
-  _globals['_CUSTOMDATA']._serialized_end=1582
-  _globals['_RUNFAILED']._serialized_start=1585
-  _globals['_RUNFAILED']._serialized_end=1747
-  _globals['_RUNDONE']._serialized_start=1750
-  _globals['_RUNDONE']._serialized_end=1914
+  _globals['_MESSAGEFINISHED']._serialized_start=1029
+  _globals['_MESSAGEFINISHED']._serialized_end=1254
+  _globals['_TOOLPROGRESS']._serialized_start=1257
+  _globals['_TOOLPROGRESS']._serialized_end=1416
+  _globals['_STATECOMMITTED']._serialized_start=1418
+  _globals['_STATECOMMITTED']._serialized_end=1525
+  _globals['_RUNINTERRUPTED']._serialized_start=1527
+  _globals['_RUNINTERRUPTED']._serialized_end=1585
+  _globals['_REPLYRESTARTED']._serialized_start=1587
+  _globals['_REPLYRESTARTED']._serialized_end=1641
+  _globals['_CUSTOMDATA']._serialized_start=1643
+  _globals['_CUSTOMDATA']._serialized_end=1693
+  _globals['_RUNFAILED']._serialized_start=1696
+  _globals['_RUNFAILED']._serialized_end=1858
+  _globals['_RUNDONE']._serialized_start=1861
+  _globals['_RUNDONE']._serialized_end=2025
 # @@protoc_insertion_point(module_scope)

@@ -192,12 +192,20 @@ class MessageFinished(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     IS_ANSWER_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     namespace: _builtins.str
     is_answer: _builtins.bool
     """The reply goes to the caller; its text equals the TokenChunks with its id since the last ReplyRestarted."""
+    finish_reason: _run_pb2.FinishReason.ValueType
+    """Why the reply ended; unset on messages that no model made."""
     @_builtins.property
     def message(self) -> _message_pb2.Message: ...
+    @_builtins.property
+    def usage(self) -> _message_pb2.ModelUsage:
+        """What the model call cost; unset on messages that no model made. Kept here so that a take-over neither loses nor repeats it."""
+
     def __init__(
         self,
         *,
@@ -205,10 +213,12 @@ class MessageFinished(_message.Message):
         node: _builtins.str = ...,
         namespace: _builtins.str = ...,
         is_answer: _builtins.bool = ...,
+        usage: _message_pb2.ModelUsage | None = ...,
+        finish_reason: _run_pb2.FinishReason.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_answer", b"is_answer", "message", b"message", "namespace", b"namespace", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "is_answer", b"is_answer", "message", b"message", "namespace", b"namespace", "node", b"node", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
