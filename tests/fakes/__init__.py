@@ -1,0 +1,1 @@
+"""Real servers and small stand-ins that tests of every package share."""
