@@ -92,8 +92,8 @@ def running_postgres() -> Iterator[PostgresServer]:
     """Runs a throw-away Postgres."""
     with _temporary_folder() as folder:
         server = EmbeddedPostgres(folder, free_port(), secrets.token_hex(16), durable=False)
-        server.initialise()
         try:
+            server.initialise()
             with _running(server.command(), postgres.STOP_SIGNAL, uid=server.uid(), gid=server.gid()) as process:
                 postgres.wait_until_ready(server, process)
                 passwords = {role: secrets.token_hex(16) for role in (OWNER, *map(role_of, SERVICES))}

@@ -2,6 +2,7 @@
 
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -78,7 +79,9 @@ def test_valkey_answers_with_its_password(valkey_url: str) -> None:
 
 
 def test_valkey_refuses_a_stranger(valkey_url: str) -> None:
-    with Redis.from_url(valkey_url, password="wrong") as client, pytest.raises(AuthenticationError):
+    url = valkey_url.replace(f":{urlsplit(valkey_url).password}@", ":wrong@")
+
+    with Redis.from_url(url) as client, pytest.raises(AuthenticationError):
         client.ping()
 
 

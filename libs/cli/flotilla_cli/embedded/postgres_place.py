@@ -48,16 +48,26 @@ class PostgresPlace:
         if not copy.exists():
             partial = copy.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(tree, partial, symlinks=True)
-            for path in [partial, *partial.rglob("*")]:
-                if not path.is_symlink():
-                    self.hand_over(path)
+            for part in [tree, *_bundled_libraries(tree.parent)]:
+                shutil.copytree(part, partial / part.relative_to(tree.parent.parent), symlinks=True)
+            self._hand_over_all(partial)
             partial.rename(copy)
-        return copy
+        return copy / tree.relative_to(tree.parent.parent)
+
+    def adopt(self, data: Path) -> None:
+        """Takes over a cluster that lies elsewhere."""
+        self.prepare()
+        shutil.move(data, self.data)
+        self._hand_over_all(self.data)
 
     def discard(self) -> None:
         """Deletes the folder with everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _hand_over_all(self, folder: Path) -> None:
+        for path in [folder, *folder.rglob("*")]:
+            if not path.is_symlink():
+                self.hand_over(path)
 
 
 def place_for(folder: Path) -> PostgresPlace:
@@ -69,7 +79,7 @@ def place_for(folder: Path) -> PostgresPlace:
     if ours.account.owns_our_files and not elsewhere.data.exists():
         return ours
     if (ours.data / "PG_VERSION").exists() and not elsewhere.data.exists():
-        _move(ours, elsewhere)
+        elsewhere.adopt(ours.data)
     return elsewhere
 
 
@@ -78,11 +88,10 @@ def _shared_folder(folder: Path) -> Path:
     return base / f"flotilla-postgres-{_digest(str(folder.resolve()))}"
 
 
-def _move(source: PostgresPlace, target: PostgresPlace) -> None:
-    target.prepare()
-    shutil.move(source.data, target.data)
-    for path in [target.data, *target.data.rglob("*")]:
-        target.hand_over(path)
+def _bundled_libraries(package: Path) -> list[Path]:
+    """Returns the folders that a repaired wheel puts shared libraries in, on Linux and on macOS."""
+    candidates = (package.with_name(f"{package.name}.libs"), package / ".dylibs")
+    return [folder for folder in candidates if folder.is_dir()]
 
 
 def _digest(text: str) -> str:
