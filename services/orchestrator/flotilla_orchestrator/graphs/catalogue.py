@@ -17,7 +17,9 @@ class Limits:
     """How far one run of an agent may go."""
 
     max_steps: int
+    """Model calls of one run, inner ones too; the last one is made without tools, so that it answers."""
     max_output_tokens: int
+    """Tokens of one reply."""
     time_limit_s: float
 
 
@@ -28,6 +30,7 @@ class Release:
     agent: str
     description: str
     pattern: str
+    """react, supervisor, pipeline, or graph: a graph from somebody's own code."""
     hash: str
     """SHA-256 over the canonical spec and its prompts, 64 hex digits."""
     tools: Sequence[str]
@@ -56,5 +59,3 @@ class AgentCatalogue(Protocol):
     def graph(self, release: Release) -> Pregel[object, RunContext, object, object]:
         """Returns the release's compiled graph, without a checkpointer; state has a `messages` channel of MessageDict."""
         ...
-
-

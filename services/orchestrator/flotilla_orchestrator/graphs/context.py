@@ -32,13 +32,16 @@ class ModelTurn:
     routes: Sequence[str]
     """Route names in the order of fallback."""
     tools: Sequence[Mapping[str, Any]] = ()
-    """OpenAI's tool definitions; the caller's tools among them when `is_answer`."""
+    """OpenAI's tool definitions; the caller's tools among them when `is_answer` or `is_draft`."""
     response_format: Mapping[str, Any] | None = None
     temperature: float | None = None
     max_output_tokens: int | None = None
     is_answer: bool = False
     """The reply goes to the caller: its tokens are marked so and the caller's options apply to it."""
+    is_draft: bool = False
+    """The reply may become the answer by `publish`: the caller's options apply to it, its tokens are an inner step's."""
     speaker: str = ""
+    """The message's `name`; empty outside multi-agent graphs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,17 @@ class RunContext(Protocol):
 
         Tool call ids are minted, usage is booked, and after a take-over the reply is compared with what was streamed.
         Raises UnavailableError when the routes are spent, CancelledError after a cancel.
+        """
+        ...
+
+    def context_window_tokens(self, routes: Sequence[str]) -> int:
+        """Returns the smallest context window of these routes, since any of them may have to take the messages."""
+        ...
+
+    async def publish(self, step: Step, reply: ModelReply) -> MessageDict:
+        """Sends a draft as the answer, without a model call: one token event and one message event, both `is_answer`.
+
+        The message gets an id of its own from `step`, because the draft's tokens were sent under the draft's id.
         """
         ...
 
