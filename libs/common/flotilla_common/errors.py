@@ -1,18 +1,18 @@
 """The errors of Flotilla, named as gRPC's codes; this module knows no transport.
 
-    FlotillaError
-    ├── InvalidArgumentError      the request is wrong whatever the state is
-    ├── UnauthenticatedError      nobody, or not who they say
-    ├── PermissionDeniedError     known, but not allowed
-    ├── NotFoundError             not there, or not for this caller
-    ├── AlreadyExistsError        the id is taken
-    ├── FailedPreconditionError   the state must change first
-    ├── ResourceExhaustedError    a limit or budget is spent
-    ├── AbortedError              lost against somebody else; the same again may win
-    ├── UnavailableError          a dependency is away; the same again may succeed
-    ├── DeadlineExceededError     out of time
-    ├── CancelledError            somebody asked to stop
-    └── InternalError             our fault
+FlotillaError
+├── InvalidArgumentError      the request is wrong whatever the state is
+├── UnauthenticatedError      nobody, or not who they say
+├── PermissionDeniedError     known, but not allowed
+├── NotFoundError             not there, or not for this caller
+├── AlreadyExistsError        the id is taken
+├── FailedPreconditionError   the state must change first
+├── ResourceExhaustedError    a limit or budget is spent
+├── AbortedError              lost against somebody else; the same again may win
+├── UnavailableError          a dependency is away; the same again may succeed
+├── DeadlineExceededError     out of time
+├── CancelledError            somebody asked to stop
+└── InternalError             our fault
 """
 
 from __future__ import annotations

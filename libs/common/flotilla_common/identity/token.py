@@ -1,0 +1,55 @@
+"""The identity token's claims: an identity to claims and back, the same way at both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from flotilla_common.identity.model import Identity
+
+ALGORITHM = "EdDSA"
+LIFETIME_S = 60
+ISSUERS = ("gateway", "orchestrator")
+"""Who may vouch for a caller: the door, and for a run that outlives its request, the orchestrator."""
+AUDIENCES = ("orchestrator", "memory", "tool", "evaluator")
+"""Who is told: a token for one service is worth nothing at another."""
+
+
+def to_claims(identity: Identity, *, issuer: str, audience: str, issued_at: int) -> dict[str, Any]:
+    """Returns the claims that say who the call is for."""
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "iat": issued_at,
+        "exp": issued_at + LIFETIME_S,
+        "sub": str(identity.user_id),
+        "tenant": str(identity.tenant_id),
+        "remembers": identity.remembers,
+        "scopes": sorted(identity.scopes),
+    }
+    if identity.run_id is not None:
+        claims["run_id"] = str(identity.run_id)
+    return claims
+
+
+def from_claims(claims: Mapping[str, Any]) -> Identity:
+    """Returns the identity; raises KeyError, TypeError or ValueError if the claims have another shape."""
+    remembers, scopes = claims["remembers"], claims["scopes"]
+    if not isinstance(remembers, bool) or not isinstance(scopes, list):
+        raise TypeError("remembers is a boolean and scopes a list")
+    if not all(isinstance(scope, str) for scope in scopes):
+        raise TypeError("a scope is a string")
+    return Identity(
+        tenant_id=_uuid(claims["tenant"]),
+        user_id=_uuid(claims["sub"]),
+        remembers=remembers,
+        scopes=frozenset(scopes),
+        run_id=_uuid(claims["run_id"]) if "run_id" in claims else None,
+    )
+
+
+def _uuid(value: object) -> UUID:
+    if not isinstance(value, str):
+        raise TypeError("an id is a string")
+    return UUID(value)

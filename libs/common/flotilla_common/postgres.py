@@ -1,0 +1,118 @@
+"""Connections to Postgres: a pool per process, and transactions that see one tenant's rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from pydantic import SecretStr
+
+from flotilla_common.errors import AbortedError, DeadlineExceededError, FlotillaError, UnavailableError
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+TENANT = "flotilla.tenant_id"
+EVERY_TENANT = "*"
+"""The value of the setting that row-level security lets see all rows."""
+ROLE_PREFIX = "flotilla_"
+_ERRORS: tuple[tuple[type[Exception], type[FlotillaError], str, str], ...] = (
+    # The first row that fits counts: psycopg's own OperationalError is the parent of the others.
+    (psycopg.errors.SerializationFailure, AbortedError, "write_conflict", "another write came first"),
+    (psycopg.errors.DeadlockDetected, AbortedError, "write_conflict", "another write came first"),
+    (psycopg.errors.LockNotAvailable, AbortedError, "write_conflict", "another write holds the lock"),
+    (psycopg.errors.QueryCanceled, DeadlineExceededError, "statement_timeout", "the database took too long"),
+    (PoolTimeout, UnavailableError, "database_busy", "no database connection is free"),
+    (TooManyRequests, UnavailableError, "database_busy", "no database connection is free"),
+    (PoolClosed, UnavailableError, "database_unavailable", "the database is away"),
+    (psycopg.OperationalError, UnavailableError, "database_unavailable", "the database is away"),
+    (psycopg.InterfaceError, UnavailableError, "database_unavailable", "the database is away"),
+)
+
+
+@asynccontextmanager
+async def open_pool(
+    url: str | SecretStr,
+    *,
+    min_size: int = 2,
+    max_size: int = 10,
+    system: bool = False,
+    schema: str | None = None,
+    application_name: str | None = None,
+    wait_s: float = 5.0,
+) -> AsyncIterator[Pool]:
+    """Opens a pool of autocommit connections that prepare their statements.
+
+    schema: what names without a schema mean; by default the role's name without "flotilla_".
+    system: for background work that spans tenants.
+    wait_s: how long a caller waits for a free connection.
+
+    Raises UnavailableError if the database cannot be reached.
+    """
+    conninfo = _conninfo(url, system=system, schema=schema, application_name=application_name)
+    pool: Pool = AsyncConnectionPool(
+        conninfo,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=wait_s,
+        kwargs={"autocommit": True, "prepare_threshold": 2, "prepared_max": 500},
+        open=False,
+    )
+    try:
+        with map_database_errors():
+            await pool.open(wait=True, timeout=max(wait_s, 10.0))
+        yield pool
+    finally:
+        await asyncio.shield(pool.close())
+
+
+@asynccontextmanager
+async def tenant_transaction(pool: Pool, tenant_id: UUID) -> AsyncIterator[Connection]:
+    """Opens a transaction in which row-level security shows only one tenant's rows; commits, or rolls back on error."""
+    async with pool.connection() as connection:
+        # One message, so one round trip, opens the transaction and names the tenant; a UUID needs no quoting.
+        await connection.execute(f"BEGIN; SELECT set_config('{TENANT}', '{UUID(int=tenant_id.int)}', true)".encode())
+        yield connection
+
+
+@asynccontextmanager
+async def system_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """Opens a transaction on a pool that was opened with system=True; commits, or rolls back on error."""
+    async with pool.connection() as connection, connection.transaction():
+        yield connection
+
+
+@contextmanager
+def map_database_errors() -> Iterator[None]:
+    """Turns the database's failures into ours; a defect of a statement stays what it is."""
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as exc:
+        for kind, error, reason, message in _ERRORS:
+            if isinstance(exc, kind):
+                raise error(message, reason=reason) from exc
+        raise
+
+
+def schema_of(role: str) -> str:
+    """Returns the schema of a service's role: flotilla_memory works in memory."""
+    return role.removeprefix(ROLE_PREFIX)
+
+
+def _conninfo(url: str | SecretStr, *, system: bool, schema: str | None, application_name: str | None) -> str:
+    given = conninfo_to_dict(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    schema = schema or schema_of(str(given.get("user") or ""))
+    options = [str(given.get("options") or "")]
+    # `public` holds the vector type, which an administrator installs.
+    options += [f"-c search_path={schema},public"] if schema else []
+    options += [f"-c {TENANT}={EVERY_TENANT}"] if system else []
+    defaults = {"connect_timeout": 5, "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3}
+    name = application_name or str(given.get("application_name") or f"{ROLE_PREFIX}{schema}")
+    return make_conninfo("", **{**defaults, **given, "options": " ".join(options).strip(), "application_name": name})
