@@ -12,6 +12,7 @@ from flotilla_llm.model import (
     ToolCallDelta,
     Usage,
 )
+from flotilla_llm.routed import open_models
 from flotilla_llm.routes import Route, RouteTable
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "ToolCall",
     "ToolCallDelta",
     "Usage",
+    "open_models",
 ]

@@ -1,0 +1,129 @@
+"""Calls one route over HTTP: one attempt, no policy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+
+from flotilla_llm.failures import failure
+from flotilla_llm.model import ChatReply, ChatRequest, EmbeddingReply, StreamPart
+from flotilla_llm.openai_wire.payload import chat_body, embedding_body
+from flotilla_llm.openai_wire.problems import map_transport_errors, raise_for_status
+from flotilla_llm.openai_wire.reply import StreamReader, read_embeddings, read_reply
+from flotilla_llm.openai_wire.sse import EventParser
+from flotilla_llm.openai_wire.watchdog import Watchdog
+from flotilla_llm.routes import Route
+
+_KEY_LIFE_S = 60
+_LAST_CHUNK_S = 0.05
+
+
+class OpenAIConnection:
+    """Speaks the OpenAI wire with one route's provider over a session that all routes share."""
+
+    def __init__(self, session: aiohttp.ClientSession, name: str, route: Route) -> None:
+        self.name = name
+        self.route = route
+        self._session = session
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=route.timeouts.connect_s)
+        self._headers: dict[str, str] = {}
+        self._headers_expire_at = float("-inf")
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamPart, None]:
+        """Yields one attempt's parts; closing the iterator closes the connection, which stops the provider."""
+        started_at = asyncio.get_running_loop().time()
+        body = chat_body(self.route, request, stream=True)
+        with map_transport_errors():
+            async with self._post("/chat/completions", body, self.route.timeouts.first_token_s) as response:
+                await raise_for_status(response)
+                with Watchdog(response, self.route.timeouts, started_at) as watchdog:
+                    reader = StreamReader()
+                    async with aclosing(_read_parts(response, reader, watchdog)) as batches:
+                        async for batch in batches:
+                            for part in batch:
+                                yield part
+                if not reader.is_complete:
+                    raise failure("model_stream_broken", "The model's stream ended before the reply did.")
+                yield reader.end(self.name, self.route, request)
+                await _read_last_chunk(response)
+
+    async def complete(self, request: ChatRequest) -> ChatReply:
+        """Returns one attempt's whole reply."""
+        body = chat_body(self.route, request, stream=False)
+        return read_reply(await self._fetch("/chat/completions", body), self.name, self.route, request)
+
+    async def embed(self, texts: Sequence[str]) -> EmbeddingReply:
+        """Returns one attempt's vectors."""
+        return read_embeddings(await self._fetch("/embeddings", embedding_body(self.route, texts)), self.route, texts)
+
+    async def _fetch(self, path: str, body: bytes) -> Any:
+        with map_transport_errors():
+            async with asyncio.timeout(self.route.timeouts.total_s), self._post(path, body, None) as response:
+                await raise_for_status(response)
+                return orjson.loads(await response.read())
+
+    @asynccontextmanager
+    async def _post(self, path: str, body: bytes, headers_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with asyncio.timeout(headers_s):
+            response = await self._session.post(
+                self.route.base_url + path,
+                data=body,
+                params=self.route.query or None,
+                headers=self._current_headers(),
+                timeout=self._timeout,
+                # A redirect would carry the key to a host that nobody configured.
+                allow_redirects=False,
+            )
+        try:
+            yield response
+        finally:
+            # A connection that still owes bytes is closed by this, others go back to the pool.
+            response.close() if not response.content.at_eof() else response.release()
+
+    def _current_headers(self) -> dict[str, str]:
+        now = asyncio.get_running_loop().time()
+        if now >= self._headers_expire_at:
+            self._headers = _headers(self.route)
+            self._headers_expire_at = now + _KEY_LIFE_S
+        return self._headers
+
+
+async def _read_parts(
+    response: aiohttp.ClientResponse, reader: StreamReader, watchdog: Watchdog
+) -> AsyncGenerator[list[StreamPart], None]:
+    parser = EventParser()
+    while not reader.is_done:
+        chunk = await response.content.readany()
+        if not chunk:
+            yield reader.read(parser.finish())
+            return
+        parts = reader.read(parser.feed(chunk))
+        if reader.is_alive:
+            watchdog.heard()
+        if parts:
+            yield parts
+
+
+async def _read_last_chunk(response: aiohttp.ClientResponse) -> None:
+    """Waits a moment for the end of the body, which lets the connection be used again."""
+    if response.content.at_eof():
+        return
+    try:
+        async with asyncio.timeout(_LAST_CHUNK_S):
+            await response.content.read()
+    except TimeoutError:
+        return
+
+
+def _headers(route: Route) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", **route.headers}
+    key = route.read_api_key()
+    if key is not None:
+        is_bearer = route.api_key_header.lower() == "authorization"
+        headers[route.api_key_header] = f"Bearer {key}" if is_bearer else key
+    return headers
