@@ -186,6 +186,29 @@ class Run:
     body_hash: bytes = b""
 
 
+class ThreadStatus(IntEnum):
+    """Where a thread stands, as its last run left it; the numbers are the proto's."""
+
+    IDLE = 1
+    BUSY = 2
+    INTERRUPTED = 3
+    ERROR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation that keeps its state between runs."""
+
+    thread_id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    status: ThreadStatus
+    metadata: Json
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
     """One row of the event log; `payload` is a serialised RunEvent without its sequence."""
@@ -208,6 +231,8 @@ class CheckpointRow:
     """The serialised checkpoint: channel values, versions, versions seen."""
     metadata: bytes
     """JSON, without the channel values."""
+    next_nodes: Sequence[str] = ()
+    """The nodes that run next; empty at the graph's end."""
 
 
 class OutboxKind(IntEnum):

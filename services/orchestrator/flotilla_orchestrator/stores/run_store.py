@@ -62,8 +62,8 @@ class RunStore(Protocol):
     async def accept(self, runs: Sequence[NewRun], *, owner: UUID) -> set[UUID]:
         """Stores runs as running and owned (epoch 1), their threads and first events; returns the accepted run ids.
 
-        A run that is not returned met a twin (run id or idempotency key), a busy thread or a thread that is not there or
-        not the user's; `explain_refusal` says which.
+        A run that is not returned met a twin (run id or idempotency key), a busy thread or a thread that is not there
+        or not the user's; `explain_refusal` says which.
         """
         ...
 
@@ -80,7 +80,7 @@ class RunStore(Protocol):
         ...
 
     async def finish(self, batch: Sequence[FinishedRun], *, owner: UUID) -> set[UUID]:
-        """Ends runs: status, last checkpoints, usage, outbox, terminal event, lease gone; returns the runs that ended."""
+        """Ends runs: status, last checkpoints, usage, outbox, last events, lease gone; returns the runs that ended."""
         ...
 
     async def release(self, runs: Mapping[UUID, int], *, owner: UUID) -> None:
@@ -125,5 +125,3 @@ class EventReader(Protocol):
     async def read_many(self, positions: Mapping[UUID, int]) -> Sequence[StoredEvent]:
         """Returns the events of many runs after each one's position, in one query, ordered by run and sequence."""
         ...
-
-

@@ -1,0 +1,132 @@
+"""Ending runs: everything that belongs to a run's end, in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from flotilla_orchestrator.model import FinishedRun
+from flotilla_orchestrator.stores.encoding import answer_bytes
+from flotilla_orchestrator.stores.statements.checkpoints import row_arrays
+
+# Everything hangs on the deleted lease, so a stale epoch writes nothing: it waits for an open claim, then finds 0 rows.
+_FINISH = """
+WITH i AS (
+  SELECT * FROM unnest(
+    %(run_id)s::uuid[], %(epoch)s::int[], %(status)s::smallint[], %(finish_reason)s::smallint[], %(answer)s::bytea[],
+    %(error_class)s::smallint[], %(error_reason)s::text[], %(error_message)s::text[])
+  AS i(run_id, epoch, status, finish_reason, answer, error_class, error_reason, error_message)),
+l AS (
+  DELETE FROM leases l USING i
+  WHERE l.run_id = i.run_id AND l.epoch = i.epoch AND l.owner = %(owner)s
+  RETURNING l.run_id),
+r AS (
+  UPDATE runs r SET status = i.status, finish_reason = i.finish_reason, answer = i.answer, error_class = i.error_class,
+    error_reason = i.error_reason, error_message = i.error_message,
+    finished_at = CASE WHEN i.status >= 3 THEN now() END
+  FROM l JOIN i USING (run_id) WHERE r.run_id = l.run_id
+  RETURNING r.run_id, r.epoch, r.tenant_id, r.user_id),
+a AS (
+  INSERT INTO events (run_id, seq, epoch, tenant_id, payload)
+  SELECT run_id, seq, epoch, tenant_id, payload
+  FROM unnest(%(e_run_id)s::uuid[], %(e_seq)s::int[], %(e_payload)s::bytea[]) e(run_id, seq, payload)
+  JOIN r USING (run_id) {conflict}),
+b AS (
+  INSERT INTO checkpoints (tenant_id, thread_id, ns, checkpoint_id, parent_id, run_id, epoch, state, metadata,
+    next_nodes)
+  SELECT r.tenant_id, thread_id, ns, checkpoint_id, parent_id, run_id, r.epoch, state, metadata::jsonb,
+    next_nodes::jsonb
+  FROM unnest(%(c_thread_id)s::uuid[], %(c_ns)s::text[], %(c_checkpoint_id)s::uuid[], %(c_parent_id)s::uuid[],
+    %(c_run_id)s::uuid[], %(c_state)s::bytea[], %(c_metadata)s::text[], %(c_next_nodes)s::text[])
+    c(thread_id, ns, checkpoint_id, parent_id, run_id, state, metadata, next_nodes)
+  JOIN r USING (run_id) {conflict}),
+c AS (
+  INSERT INTO usage (run_id, model, tenant_id, input_tokens, output_tokens, cost_micro_usd)
+  SELECT run_id, model, tenant_id, sum(input_tokens), sum(output_tokens), sum(cost)
+  FROM unnest(%(u_run_id)s::uuid[], %(u_model)s::text[], %(u_input)s::bigint[], %(u_output)s::bigint[],
+    %(u_cost)s::bigint[]) u(run_id, model, input_tokens, output_tokens, cost)
+  JOIN r USING (run_id) GROUP BY run_id, model, tenant_id),
+d AS (
+  INSERT INTO outbox (tenant_id, user_id, run_id, kind, payload)
+  SELECT tenant_id, user_id, run_id, kind, payload
+  FROM unnest(%(o_run_id)s::uuid[], %(o_kind)s::smallint[], %(o_payload)s::bytea[]) o(run_id, kind, payload)
+  JOIN r USING (run_id))
+SELECT run_id FROM r
+"""
+
+FINISH = _FINISH.format(conflict="")
+# For runs of which an append wrote some of the rows already, whose answer was lost with the connection.
+FINISH_AGAIN = _FINISH.format(conflict="ON CONFLICT DO NOTHING")
+
+EVENTS_OF_ANOTHER_EPOCH = """
+SELECT e.run_id FROM events e
+JOIN unnest(%(e_run_id)s::uuid[], %(e_seq)s::int[], %(e_payload)s::bytea[]) x(run_id, seq, payload) USING (run_id, seq)
+JOIN unnest(%(run_id)s::uuid[], %(epoch)s::int[]) i(run_id, epoch) USING (run_id)
+WHERE e.run_id = ANY(%(owned)s) AND (e.epoch, e.payload) <> (i.epoch, x.payload) LIMIT 1
+"""
+
+# The same finish sent again after its answer was lost: the terminal event stands there in this epoch.
+FINISHED_BEFORE = """
+SELECT e.run_id
+FROM unnest(%(run_id)s::uuid[], %(epoch)s::int[], %(seq)s::int[], %(payload)s::bytea[]) i(run_id, epoch, seq, payload)
+JOIN events e USING (run_id, epoch, seq) WHERE e.payload = i.payload
+"""
+
+
+def finish_arrays(batch: Sequence[FinishedRun], owner: UUID) -> Mapping[str, Any]:
+    """Returns FINISH's parameters, one array a column."""
+    return {
+        "run_id": [run.run_id for run in batch],
+        "epoch": [run.epoch for run in batch],
+        "status": [int(run.status) for run in batch],
+        "finish_reason": [None if run.finish_reason is None else int(run.finish_reason) for run in batch],
+        "answer": [answer_bytes(run.answer) for run in batch],
+        "error_class": [run.error and int(run.error.error_class) for run in batch],
+        "error_reason": [run.error and run.error.reason for run in batch],
+        "error_message": [run.error and run.error.message.replace("\x00", "") for run in batch],
+        "owner": owner,
+        **_event_arrays(batch),
+        **row_arrays([row for run in batch for row in run.checkpoints]),
+        **_usage_arrays(batch),
+        **_outbox_arrays(batch),
+    }
+
+
+def terminal_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
+    """Returns FINISHED_BEFORE's parameters, one array a column."""
+    return {
+        "run_id": [run.run_id for run in batch],
+        "epoch": [run.epoch for run in batch],
+        "seq": [run.terminal_event.sequence for run in batch],
+        "payload": [run.terminal_event.payload for run in batch],
+    }
+
+
+def _event_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
+    events = [event for run in batch for event in (*run.events, run.terminal_event)]
+    return {
+        "e_run_id": [event.run_id for event in events],
+        "e_seq": [event.sequence for event in events],
+        "e_payload": [event.payload for event in events],
+    }
+
+
+def _usage_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
+    entries = [(run.run_id, usage) for run in batch for usage in run.usage]
+    return {
+        "u_run_id": [run_id for run_id, _ in entries],
+        "u_model": [usage.model for _, usage in entries],
+        "u_input": [usage.input_tokens for _, usage in entries],
+        "u_output": [usage.output_tokens for _, usage in entries],
+        "u_cost": [usage.cost_micro_usd for _, usage in entries],
+    }
+
+
+def _outbox_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
+    entries = [(run.run_id, entry) for run in batch for entry in run.outbox]
+    return {
+        "o_run_id": [run_id for run_id, _ in entries],
+        "o_kind": [int(entry.kind) for _, entry in entries],
+        "o_payload": [entry.payload for _, entry in entries],
+    }
