@@ -69,6 +69,10 @@ class ProcessSettings(BaseSettings):
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = _by_environment("trace_ratio")
     """The share of new traces that are recorded; a caller's decision is always followed."""
     reflection: bool = _by_environment("reflection")
+    otlp_endpoint: str | None = Field(
+        default=None, validation_alias=AliasChoices("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    """Where spans go; without it none are recorded."""
     replica: str = Field(default_factory=socket.gethostname)
     """The name of this process in logs."""
 
@@ -133,4 +137,4 @@ def _complaints(error: ValidationError | SettingsError, prefix: str) -> list[str
 
 def _variable(prefix: str, field: int | str = "", *_: int | str) -> str:
     name = str(field).upper()
-    return name if name == "APP_ENV" else f"{prefix}{name}"
+    return name if name in ("APP_ENV", "OTEL_EXPORTER_OTLP_ENDPOINT") else f"{prefix}{name}"

@@ -1,0 +1,79 @@
+"""Logs: JSON in production, readable in development; ids of trace, run and person come in by themselves."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TextIO
+
+from opentelemetry import trace
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+from flotilla_common.request import current_request_or_none
+from flotilla_common.settings import ProcessSettings
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_bound: ContextVar[Mapping[str, object]] = ContextVar("flotilla_log_fields", default=_NOTHING)
+_FIELDS = ["levelname", "name", "message"]
+_NAMES = {"levelname": "level", "name": "logger"}
+_OWN = frozenset(RESERVED_ATTRS) | {"taskName", "color_message"}
+
+
+def bind_log_fields(**fields: object) -> None:
+    """Adds fields, such as run_id, to every line that this task and the tasks it starts will log."""
+    _bound.set({**_bound.get(), **fields})
+
+
+def configure_logs(settings: ProcessSettings, service_name: str, stream: TextIO | None = None) -> None:
+    """Sends all logs of the process to one stream, standard output unless told otherwise."""
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.addFilter(_add_context)
+    if settings.log_format == "json":
+        handler.setFormatter(_json_formatter({"service": service_name, "replica": settings.replica}))
+    else:
+        handler.setFormatter(TextFormatter(service_name))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people: time, level, service, logger, message, fields."""
+
+    def __init__(self, service_name: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)-7s {service_name} %(name)s: %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Appends the fields to the message."""
+        line = super().formatMessage(record)
+        fields = " ".join(f"{key}={value}" for key, value in record.__dict__.items() if key not in _OWN and value)
+        return f"{line} {fields}" if fields else line
+
+
+def _json_formatter(static_fields: dict[str, object]) -> logging.Formatter:
+    return OrjsonFormatter(
+        _FIELDS, rename_fields=_NAMES, static_fields=static_fields, timestamp="time", reserved_attrs=sorted(_OWN)
+    )
+
+
+def _add_context(record: logging.LogRecord) -> bool:
+    fields = record.__dict__
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        fields.setdefault("trace_id", f"{span.trace_id:032x}")
+        fields.setdefault("span_id", f"{span.span_id:016x}")
+    request = current_request_or_none()
+    if request is not None:
+        identity = request.identity
+        fields.setdefault("request_id", request.request_id)
+        fields.setdefault("tenant_id", str(identity.tenant_id))
+        fields.setdefault("user_id", str(identity.user_id))
+        if identity.run_id is not None:
+            fields.setdefault("run_id", str(identity.run_id))
+    for key, value in _bound.get().items():
+        fields[key] = str(value)
+    return True

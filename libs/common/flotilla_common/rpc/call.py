@@ -1,0 +1,54 @@
+"""One call being served, as the steps around a method see it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from flotilla_common.errors import FlotillaError
+
+Context: TypeAlias = ServicerContext[Any, Any]
+
+
+@dataclass(slots=True)
+class ServedCall:
+    """What is known about a call while it is served."""
+
+    context: Context
+    metadata: dict[str, str | bytes]
+    timeout_s: float | None
+    """Seconds until the caller's deadline when the call arrived; None without one."""
+    started: float = field(default_factory=time.perf_counter)
+    span: Span = INVALID_SPAN
+    code: StatusCode = StatusCode.OK
+    error: FlotillaError | None = None
+    """Why it failed, if it failed in a way that we know."""
+
+    def text(self, key: str) -> str | None:
+        """Returns a metadata value, if it is there and text."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) and value else None
+
+    def elapsed_s(self) -> float:
+        """Returns the seconds since the call arrived."""
+        return time.perf_counter() - self.started
+
+    def is_abandoned(self) -> bool:
+        """True when the caller is gone, so that nobody reads a status any more."""
+        return self.context.cancelled() or self.context.done()
+
+
+def receive(context: Context) -> ServedCall:
+    """Returns a call as it arrives."""
+    return ServedCall(context, dict(context.invocation_metadata() or ()), context.time_remaining())
+
+
+def abandoned_code(call: ServedCall) -> StatusCode:
+    """Returns why a call was cancelled under us: its deadline passed, or its caller went."""
+    is_late = call.timeout_s is not None and call.elapsed_s() >= call.timeout_s
+    return StatusCode.DEADLINE_EXCEEDED if is_late else StatusCode.CANCELLED
