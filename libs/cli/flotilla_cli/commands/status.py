@@ -1,0 +1,53 @@
+"""`flotilla status`: every process."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from flotilla_cli.commands.options import HomeOption, open_home
+from flotilla_cli.console import out
+from flotilla_cli.gateway import running
+from flotilla_cli.home import DEFAULT_HOME
+from flotilla_cli.platform.progress import NO_QUALITY_SIGNAL
+from flotilla_cli.supervisor.state import PlatformStatus, ProcessState, ProcessStatus
+
+_COLOURS = {ProcessState.READY: "green", ProcessState.FAILED: "red"}
+
+
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show every process: name, replica, pid, ports, state, restarts."""
+    platform = running(open_home(home))
+    if as_json:
+        print(json.dumps(_plain(platform), indent=2))
+    else:
+        _show(platform)
+
+
+def _plain(platform: PlatformStatus) -> dict[str, object]:
+    note = NO_QUALITY_SIGNAL if platform.development_model else None
+    return {**asdict(platform), "model_note": note}
+
+
+def _show(platform: PlatformStatus) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in ("process", "replica", "pid", "ports", "state", "restarts"):
+        table.add_column(column)
+    for process in platform.processes:
+        table.add_row(*_row(process))
+    out.print(f"{platform.url}  {'ready' if platform.is_ready else 'starting'}\n")
+    out.print(table)
+    if platform.development_model:
+        out.print(f"\n[yellow]{NO_QUALITY_SIGNAL}[/]")
+
+
+def _row(process: ProcessStatus) -> tuple[str, ...]:
+    colour = _COLOURS.get(process.state, "yellow")
+    ports = "  ".join(f"{purpose} {port}" for purpose, port in process.ports.items())
+    state = f"[{colour}]{process.state}[/]"
+    return process.name, str(process.replica), str(process.pid or "-"), ports, state, str(process.restarts)

@@ -1,0 +1,39 @@
+"""The command line: which subcommands there are."""
+
+import sys
+
+import typer
+
+from flotilla_cli.commands.down import down
+from flotilla_cli.commands.env import env
+from flotilla_cli.commands.keys import keys
+from flotilla_cli.commands.logs import logs
+from flotilla_cli.commands.status import status
+from flotilla_cli.commands.up import up
+from flotilla_cli.console import err
+from flotilla_cli.failure import CommandError
+
+app = typer.Typer(
+    help="LLM agents as ordinary, durable, revertible services.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (up, down, status, logs, env):
+    app.command()(command)
+app.add_typer(keys, name="keys")
+
+
+def main() -> None:
+    """Runs the command; a failure that has a name is shown without a traceback."""
+    try:
+        app()
+    except CommandError as failure:
+        err.print(f"[bold red]error:[/] {_plain(failure)}")
+        if failure.hint:
+            err.print(f"[dim]{_plain(failure.hint)}[/]")
+        sys.exit(1)
+
+
+def _plain(text: object) -> str:
+    return str(text).replace("[", r"\[")

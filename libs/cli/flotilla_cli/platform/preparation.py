@@ -1,0 +1,40 @@
+"""What must exist before the services start: keys, roles, databases, schemas."""
+
+import asyncio
+
+from flotilla_common.identity import generate_key_pair
+from flotilla_common.migrations import migrate
+
+from flotilla_cli.embedded.provision import OWNER, SERVICES, provision_database, provision_roles, role_of
+from flotilla_cli.home import Home, write_private
+from flotilla_cli.platform.table import Platform, private_key_file, role_passwords
+
+ISSUERS = ("gateway", "orchestrator")
+
+
+def make_keys(home: Home) -> None:
+    """Makes the issuers' key pairs, the pepper of the API keys and the admin key, unless they exist."""
+    for issuer in ISSUERS:
+        private, public = private_key_file(home, issuer), home.public_keys / f"{issuer}.pub"
+        if not (private.exists() and public.exists()):
+            private.unlink(missing_ok=True)
+            generate_key_pair(private, public)
+    home.secret("key-pepper")
+    if not home.admin_key_file.exists():
+        # Loaded only on the first start.
+        from flotilla_gateway.auth.credentials import mint_key
+
+        write_private(home.admin_key_file, mint_key())
+
+
+async def prepare_database(platform: Platform) -> None:
+    """Brings roles, the database and every service's schema up to date."""
+    superuser_url = platform.postgres.url()
+    await asyncio.to_thread(provision_roles, superuser_url, role_passwords(platform.plan.home))
+    await asyncio.to_thread(provision_database, superuser_url)
+    # In this process: five interpreters that each load psycopg would take longer than all statements together.
+    await asyncio.gather(*(asyncio.to_thread(_migrate, platform, service) for service in SERVICES))
+
+
+def _migrate(platform: Platform, service: str) -> None:
+    migrate(f"flotilla_{service}", service, url=platform.database_url(OWNER), role=role_of(service))

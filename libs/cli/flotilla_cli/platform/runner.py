@@ -1,0 +1,124 @@
+"""Runs a platform in the foreground until it is told to stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+
+from flotilla_cli.developer_key import ensure_developer_key
+from flotilla_cli.failure import CommandError
+from flotilla_cli.home import Home
+from flotilla_cli.platform.plan import Plan
+from flotilla_cli.platform.port_holders import require_free
+from flotilla_cli.platform.preparation import make_keys, prepare_database
+from flotilla_cli.platform.table import Platform, build_platform
+from flotilla_cli.supervisor.leftovers import stop_marked
+from flotilla_cli.supervisor.log_files import tail
+from flotilla_cli.supervisor.state import PlatformStatus, write_status
+from flotilla_cli.supervisor.supervisor import Supervisor
+from flotilla_cli.supervisor.watch import ProcessFailedError
+
+Report = Callable[[PlatformStatus], None]
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Runner:
+    """One run of a platform; reports each change of its status."""
+
+    def __init__(self, platform: Platform, report: Report) -> None:
+        self._platform = platform
+        self._home = platform.plan.home
+        self._report = report
+        self._supervisor = Supervisor(self._home.logs, self._changed)
+        self._status = PlatformStatus(
+            supervisor_pid=os.getpid(),
+            supervisor_started_at=psutil.Process().create_time(),
+            url=platform.url,
+            development_model=platform.plan.provider is None,
+        )
+        self._stop_asked = asyncio.Event()
+
+    async def run(self) -> None:
+        """Starts everything, runs until a signal, stops everything. Raises CommandError if something fails to start."""
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._ask_to_stop)
+        try:
+            if await self._start_unless_stopped():
+                await self._stop_asked.wait()
+        finally:
+            await self._stop()
+
+    async def _start_unless_stopped(self) -> bool:
+        starting = asyncio.create_task(self._start())
+        stopping = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return False
+            starting.result()
+            return True
+        except ProcessFailedError as failure:
+            raise self._explain(failure) from None
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(self._platform.postgres.initialise)
+        self._platform.valkey.configure()
+        await self._supervisor.start(self._platform.stores())
+        await prepare_database(self._platform)
+        await self._supervisor.start(*self._platform.services())
+        await asyncio.to_thread(ensure_developer_key, self._home, self._platform.url)
+        self._status.is_ready = True
+        self._changed()
+
+    async def _stop(self) -> None:
+        self._status.is_ready = False
+        await self._supervisor.stop()
+        # Whatever a process of ours started and set free.
+        await asyncio.to_thread(stop_marked, str(self._home.path))
+
+    def _ask_to_stop(self) -> None:
+        if self._stop_asked.is_set():
+            self._supervisor.kill()
+        self._stop_asked.set()
+
+    def _changed(self) -> None:
+        self._status.processes = self._supervisor.statuses
+        write_status(self._home.state_file, self._status)
+        self._report(self._status)
+
+    def _explain(self, failure: ProcessFailedError) -> CommandError:
+        file = self._supervisor.log_file(failure.spec)
+        lines = "\n".join(f"  {line}" for line in tail(file, 15))
+        self._status.error = f"{failure}\n{lines}"
+        return CommandError(self._status.error, hint=f"the whole log: {file}")
+
+
+def run_platform(plan: Plan, report: Report) -> None:
+    """Runs the plan until a signal; nothing of it is left afterwards. Raises CommandError."""
+    plan.home.prepare()
+    with plan.home.locked():
+        _clean_up_after_predecessor(plan.home)
+        for replica in range(plan.count("gateway")):
+            require_free(plan.port + replica)
+        make_keys(plan.home)
+        book = plan.home.ports()
+        platform = build_platform(plan, book)
+        platform.postgres.stop_leftover()
+        book.save()
+        asyncio.run(_run(platform, report))
+
+
+async def _run(platform: Platform, report: Report) -> None:
+    await Runner(platform, report).run()
+
+
+def _clean_up_after_predecessor(home: Home) -> None:
+    stop_marked(str(home.path))
+    home.state_file.unlink(missing_ok=True)

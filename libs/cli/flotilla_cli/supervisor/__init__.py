@@ -1,0 +1,1 @@
+"""Runs child processes: starts them, watches them, starts them again, and leaves none behind."""

@@ -1,0 +1,56 @@
+"""How one knows that a process is ready: it answers on its own wire."""
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+
+from flotilla_cli.embedded.ports import LOOPBACK
+from flotilla_cli.supervisor.spec import Check
+
+
+def http_check(port: int, path: str) -> Check:
+    """Ready when a GET is answered with 2xx."""
+
+    async def check() -> bool:
+        if not await _listens(port):
+            return False
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+                return (await client.get(f"http://{LOOPBACK}:{port}{path}")).is_success
+        except httpx.HTTPError:
+            return False
+
+    return check
+
+
+def grpc_check(port: int) -> Check:
+    """Ready when `grpc.health.v1` says SERVING for the whole server."""
+
+    async def check() -> bool:
+        if not await _listens(port):
+            return False
+        # Loaded only when there is a server to ask; it takes as long as starting Postgres.
+        from flotilla_cli.supervisor.grpc_health import is_serving
+
+        return await is_serving(f"{LOOPBACK}:{port}")
+
+    return check
+
+
+def blocking_check(question: Callable[[], bool]) -> Check:
+    """Ready when a function that may block says so; it runs beside the loop."""
+
+    async def check() -> bool:
+        return await asyncio.to_thread(question)
+
+    return check
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
