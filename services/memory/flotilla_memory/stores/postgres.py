@@ -1,0 +1,211 @@
+"""Memories in Postgres with pgvector; every statement names the person, and row-level security repeats the tenant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import orjson
+from flotilla_common.errors import FailedPreconditionError
+from flotilla_common.postgres import Connection, Pool, map_database_errors, tenant_transaction
+
+from flotilla_memory.model import (
+    Candidate,
+    CoreBlock,
+    Embedding,
+    Findings,
+    Memory,
+    MemoryKind,
+    MemoryPage,
+    NewMemory,
+    PagePosition,
+    Person,
+    RecallQuery,
+)
+from flotilla_memory.stores.words import text_digest
+
+_ADD_EPISODE = """
+WITH first AS (
+  INSERT INTO committed_runs (tenant_id, run_id) VALUES (%(tenant)s, %(run)s) ON CONFLICT DO NOTHING RETURNING run_id)
+INSERT INTO memories (tenant_id, memory_id, user_id, kind, text, text_digest, run_id, thread_id, agent, created_at,
+  embedding_model, embedding)
+SELECT %(tenant)s, %(id)s, %(user)s, 1, %(text)s, %(digest)s, run_id, %(thread)s, %(agent)s, %(created_at)s,
+  %(model)s, %(embedding)s::vector
+FROM first RETURNING memory_id
+"""
+# DO UPDATE changes nothing; it is what makes RETURNING give the row that was there, also under concurrency.
+_CLAIM_KEY = """
+INSERT INTO fact_keys (tenant_id, user_id, idempotency_key, text_digest, memory_id, run_id, created_at)
+VALUES (%(tenant)s, %(user)s, %(key)s, %(digest)s, %(id)s, %(run)s, %(created_at)s)
+ON CONFLICT (tenant_id, user_id, idempotency_key) DO UPDATE SET text_digest = fact_keys.text_digest
+RETURNING memory_id, created_at, run_id, text_digest
+"""
+_ADD_FACT = """
+INSERT INTO memories (tenant_id, memory_id, user_id, kind, text, text_digest, run_id, created_at, embedding_model,
+  embedding)
+VALUES (%(tenant)s, %(id)s, %(user)s, 2, %(text)s, %(digest)s, %(run)s, %(created_at)s, %(model)s,
+  %(embedding)s::vector)
+ON CONFLICT (tenant_id, user_id, text_digest) WHERE kind = 2 DO UPDATE SET text_digest = memories.text_digest
+RETURNING memory_id, kind, text, created_at, run_id, thread_id
+"""
+_POINT_KEY = """
+UPDATE fact_keys SET memory_id = %(kept)s, created_at = %(kept_at)s, run_id = %(kept_run)s
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND idempotency_key = %(key)s
+"""
+# Vectors are compared inside a CASE, because one of another model's length would be an error, not a mismatch.
+_FIND = """
+WITH asked AS MATERIALIZED (
+  SELECT %(embedding)s::vector AS embedding, tsvector_to_array(to_tsvector('english', %(question)s)) AS lexemes,
+    replace(plainto_tsquery('english', %(question)s)::text, ' & ', ' | ')::tsquery AS any_word),
+mine AS (
+  SELECT m.memory_id, m.words @@ a.any_word AS shares_words, m.words, a.any_word,
+    CASE WHEN m.embedding_model = %(model)s AND vector_dims(m.embedding) = vector_dims(a.embedding)
+      THEN 1 - (m.embedding <=> a.embedding) END AS similarity
+  FROM memories m CROSS JOIN asked a
+  WHERE m.tenant_id = %(tenant)s AND m.user_id = %(user)s
+    AND (%(without)s::uuid IS NULL OR m.thread_id IS DISTINCT FROM %(without)s::uuid)),
+near AS (SELECT memory_id, similarity FROM mine WHERE similarity IS NOT NULL ORDER BY similarity DESC LIMIT %(most)s),
+wordy AS (SELECT memory_id, similarity FROM mine WHERE shares_words ORDER BY ts_rank(words, any_word) DESC
+  LIMIT %(most)s),
+chosen AS (SELECT memory_id, similarity FROM near UNION SELECT memory_id, similarity FROM wordy)
+SELECT NULL::text, m.memory_id, m.kind, m.text, m.created_at, m.run_id, m.thread_id, c.similarity,
+  (SELECT count(*) FROM unnest(m.words) w WHERE w.lexeme = ANY (a.lexemes))::float8
+    / greatest(cardinality(a.lexemes), 1)
+FROM chosen c JOIN memories m ON m.tenant_id = %(tenant)s AND m.memory_id = c.memory_id CROSS JOIN asked a
+UNION ALL
+SELECT label, NULL, NULL, text, NULL, NULL, NULL, NULL, NULL FROM core_blocks
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+"""
+_LIST = """
+SELECT memory_id, kind, text, created_at, run_id, thread_id FROM memories
+WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+  AND (%(before)s::timestamptz IS NULL OR (created_at, memory_id) < (%(before)s::timestamptz, %(before_id)s::uuid))
+ORDER BY created_at DESC, memory_id DESC LIMIT %(most)s
+"""
+_DELETE = "DELETE FROM memories WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND memory_id = %(id)s"
+
+
+class PostgresMemoryStore:
+    """Keeps memories in the schema `memory`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def add_episode(self, person: Person, episode: NewMemory) -> bool:
+        """Stores the run and its memory in one statement."""
+        with map_database_errors():
+            async with tenant_transaction(self._pool, person.tenant_id) as connection:
+                cursor = await connection.execute(_ADD_EPISODE, _parameters(person, episode))
+                return await cursor.fetchone() is not None
+
+    async def add_fact(self, person: Person, fact: NewMemory) -> Memory:
+        """Claims the key first, so that of concurrent calls with one key a single one stores."""
+        with map_database_errors():
+            async with tenant_transaction(self._pool, person.tenant_id) as connection:
+                if fact.idempotency_key is not None and (known := await _claim_key(connection, person, fact)):
+                    return known
+                return await _add_fact(connection, person, fact)
+
+    async def find(self, person: Person, query: RecallQuery) -> Findings:
+        """Compares the question with all rows of the person and reads the core blocks, in one statement."""
+        parameters = {
+            **_person_parameters(person),
+            **_embedding_parameters(query.embedding),
+            "question": query.question,
+            "without": query.without_thread,
+            "most": query.candidates,
+        }
+        with map_database_errors():
+            async with tenant_transaction(self._pool, person.tenant_id) as connection:
+                rows = await (await connection.execute(_FIND, parameters)).fetchall()
+        return Findings(
+            candidates=tuple(_candidate(row[1:]) for row in rows if row[0] is None),
+            core_blocks=tuple(sorted((CoreBlock(row[0], row[3]) for row in rows if row[0] is not None), key=_label)),
+        )
+
+    async def list_page(self, person: Person, *, size: int, after: PagePosition | None) -> MemoryPage:
+        """Reads one row more than asked for, to know whether there is a next page."""
+        parameters = {
+            **_person_parameters(person),
+            "before": after and after.created_at,
+            "before_id": after and after.memory_id,
+            "most": size + 1,
+        }
+        with map_database_errors():
+            async with tenant_transaction(self._pool, person.tenant_id) as connection:
+                rows = await (await connection.execute(_LIST, parameters)).fetchall()
+        page = [_memory(row) for row in rows[:size]]
+        return MemoryPage(page, PagePosition(page[-1].created_at, page[-1].id) if len(rows) > size else None)
+
+    async def delete(self, person: Person, memory_id: UUID) -> bool:
+        """Deletes the row with text and embedding."""
+        with map_database_errors():
+            async with tenant_transaction(self._pool, person.tenant_id) as connection:
+                cursor = await connection.execute(_DELETE, {**_person_parameters(person), "id": memory_id})
+                return cursor.rowcount == 1
+
+
+async def _claim_key(connection: Connection, person: Person, fact: NewMemory) -> Memory | None:
+    """Returns the memory that the key stored before, or None when the key is now this fact's."""
+    cursor = await connection.execute(_CLAIM_KEY, _parameters(person, fact))
+    memory_id, created_at, run_id, digest = _only(await cursor.fetchone())
+    if digest != text_digest(fact.memory.text):
+        raise FailedPreconditionError("The key was used for another text.", reason="idempotency_key_reused")
+    if memory_id == fact.memory.id:
+        return None
+    return replace(fact.memory, id=memory_id, created_at=created_at, run_id=run_id)
+
+
+async def _add_fact(connection: Connection, person: Person, fact: NewMemory) -> Memory:
+    parameters = _parameters(person, fact)
+    kept = _memory(_only(await (await connection.execute(_ADD_FACT, parameters)).fetchone()))
+    if fact.idempotency_key is not None and kept.id != fact.memory.id:
+        parameters |= {"kept": kept.id, "kept_at": kept.created_at, "kept_run": kept.run_id}
+        await connection.execute(_POINT_KEY, parameters)
+    return kept
+
+
+def _person_parameters(person: Person) -> dict[str, Any]:
+    return {"tenant": person.tenant_id, "user": person.user_id}
+
+
+def _embedding_parameters(embedding: Embedding | None) -> dict[str, Any]:
+    if embedding is None:
+        return {"model": None, "embedding": None}
+    # pgvector reads a vector as it reads JSON's array; writing that is cheaper than any adapter.
+    return {"model": embedding.model, "embedding": orjson.dumps(list(embedding.vector)).decode()}
+
+
+def _parameters(person: Person, new: NewMemory) -> dict[str, Any]:
+    return {
+        **_person_parameters(person),
+        **_embedding_parameters(new.embedding),
+        "id": new.memory.id,
+        "text": new.memory.text,
+        "digest": text_digest(new.memory.text),
+        "run": new.memory.run_id,
+        "thread": new.memory.thread_id,
+        "agent": new.agent,
+        "created_at": new.memory.created_at,
+        "key": new.idempotency_key,
+    }
+
+
+def _memory(row: tuple[Any, ...]) -> Memory:
+    memory_id, kind, text, created_at, run_id, thread_id = row
+    return Memory(memory_id, MemoryKind(kind), text, created_at, run_id, thread_id)
+
+
+def _candidate(row: tuple[Any, ...]) -> Candidate:
+    return Candidate(memory=_memory(row[:6]), similarity=row[6], word_coverage=row[7])
+
+
+def _label(block: CoreBlock) -> str:
+    return block.label
+
+
+def _only(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
+    if row is None:
+        raise RuntimeError("the statement returns a row whatever happens")
+    return row

@@ -1,0 +1,1 @@
+"""What can be invoked: one file for each tool in the box, and the registry that knows them."""

@@ -1,0 +1,1 @@
+"""Arithmetic on exact fractions, bounded in size and time: what the calculator is made of."""
