@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 OURS := flotilla-protos flotilla-common flotilla-llm flotilla-cli flotilla-gateway flotilla-orchestrator flotilla-memory flotilla-tool flotilla-evaluator
+SERVICES := gateway orchestrator memory tool evaluator
 PACKAGES := libs/protos libs/common libs/llm services/gateway services/orchestrator services/memory services/tool services/evaluator libs/cli
 CODE := libs services tests
 
@@ -51,9 +52,12 @@ protos: setup ## Generate libs/protos from protos
 	@$(BIN)/python protos/generate.py
 
 .PHONY: lock
-lock: setup ## Resolve requirements.lock anew
+lock: setup ## Resolve requirements.lock anew, and each image's part of it
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  $(addprefix --no-emit-package ,$(OURS)) pyproject.toml --extra dev $(addsuffix /pyproject.toml,$(PACKAGES)) -o requirements.lock
+	@for service in $(SERVICES); do \
+	  $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    $(addprefix --no-emit-package ,$(OURS)) -c requirements.lock services/$$service/pyproject.toml -o services/$$service/requirements.lock; done
 
 .PHONY: clean
 clean: ## Remove .venv and caches (data in ~/.flotilla stays)
