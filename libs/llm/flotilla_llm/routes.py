@@ -54,9 +54,9 @@ class Retry(Settings):
 class Breaker(Settings):
     """When a failing route is left alone for a while."""
 
-    failures: int = Field(default=5, ge=1)
+    failures: int = Field(default=10, ge=1)
     """Failures in a row that open the breaker."""
-    open_s: float = Field(default=10, gt=0)
+    open_s: float = Field(default=5, gt=0)
     """How long it stays open before one call may probe; doubled after each failed probe, up to `max_open_s`."""
     max_open_s: float = Field(default=120, gt=0)
 
