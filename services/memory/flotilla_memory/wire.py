@@ -1,4 +1,4 @@
-"""How ids and page positions are written in requests; what cannot be read is INVALID_ARGUMENT."""
+"""How ids, times and page positions are written in requests; what cannot be read is INVALID_ARGUMENT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store of memories does; tests/contract/memory/store_suite.py is the contract that runs."""
+"""What a store of memories does; tests/contract/memory/test_store.py is the contract that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger of invocations does; tests/contract/tool/ledger_suite.py is the contract that runs."""
+"""What the ledger of invocations does; tests/contract/tool/test_ledger.py is the contract that runs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Where observed runs and their scores are kept."""
