@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from flotilla_cli.commands.chat import chat
 from flotilla_cli.commands.down import down
 from flotilla_cli.commands.env import env
 from flotilla_cli.commands.keys import keys
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, down, status, logs, env):
+for command in (up, down, status, logs, env, chat):
     app.command()(command)
 app.add_typer(keys, name="keys")
 

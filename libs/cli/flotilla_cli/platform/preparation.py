@@ -2,10 +2,12 @@
 
 import asyncio
 
+import psycopg
 from flotilla_common.identity import generate_key_pair
-from flotilla_common.migrations import migrate
+from flotilla_common.migrations import MigrationError, migrate
 
 from flotilla_cli.embedded.provision import OWNER, SERVICES, provision_database, provision_roles, role_of
+from flotilla_cli.failure import CommandError
 from flotilla_cli.home import Home, write_private
 from flotilla_cli.platform.table import Platform, private_key_file, role_passwords
 
@@ -28,13 +30,20 @@ def make_keys(home: Home) -> None:
 
 
 async def prepare_database(platform: Platform) -> None:
-    """Brings roles, the database and every service's schema up to date."""
+    """Brings the roles and the database up to date."""
     superuser_url = platform.postgres.url()
     await asyncio.to_thread(provision_roles, superuser_url, role_passwords(platform.plan.home))
     await asyncio.to_thread(provision_database, superuser_url)
+
+
+async def migrate_schemas(platform: Platform) -> None:
+    """Brings every service's schema up to date. Raises CommandError naming the service whose migrations fail."""
     # In this process: five interpreters that each load psycopg would take longer than all statements together.
     await asyncio.gather(*(asyncio.to_thread(_migrate, platform, service) for service in SERVICES))
 
 
 def _migrate(platform: Platform, service: str) -> None:
-    migrate(f"flotilla_{service}", service, url=platform.database_url(OWNER), role=role_of(service))
+    try:
+        migrate(f"flotilla_{service}", service, url=platform.database_url(OWNER), role=role_of(service))
+    except (MigrationError, psycopg.Error) as exc:
+        raise CommandError(f"the migrations of {service} failed: {exc}") from exc

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import psutil
 
@@ -12,7 +12,7 @@ from flotilla_cli.failure import CommandError
 from flotilla_cli.home import Home
 from flotilla_cli.platform.plan import Plan
 from flotilla_cli.platform.port_holders import require_free
-from flotilla_cli.platform.preparation import make_keys, prepare_database
+from flotilla_cli.platform.preparation import make_keys, migrate_schemas, prepare_database
 from flotilla_cli.platform.table import Platform, build_platform
 from flotilla_cli.supervisor.leftovers import stop_marked
 from flotilla_cli.supervisor.log_files import tail
@@ -72,7 +72,8 @@ class Runner:
         self._platform.valkey.configure()
         await self._supervisor.start(self._platform.stores())
         await prepare_database(self._platform)
-        await self._supervisor.start(*self._platform.services())
+        # The services wait for their schemas by themselves, and loading their code takes longer than the migrations.
+        await _all(migrate_schemas(self._platform), self._supervisor.start(*self._platform.services()))
         await asyncio.to_thread(ensure_developer_key, self._home, self._platform.url)
         self._status.is_ready = True
         self._changed()
@@ -117,6 +118,17 @@ def run_platform(plan: Plan, report: Report) -> None:
 
 async def _run(platform: Platform, report: Report) -> None:
     await Runner(platform, report).run()
+
+
+async def _all(*work: Coroutine[None, None, None]) -> None:
+    """Waits for all of it; the first failure ends the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(part) for part in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _clean_up_after_predecessor(home: Home) -> None:
