@@ -235,6 +235,44 @@ class CheckpointRow:
     """The nodes that run next; empty at the graph's end."""
 
 
+@dataclass(frozen=True, slots=True)
+class PendingWrites:
+    """One task's writes within a super-step, as LangGraph's saver gives them."""
+
+    thread_id: UUID
+    namespace: str
+    checkpoint_id: UUID
+    run_id: UUID
+    task_id: str
+    task_path: str
+    writes: Sequence[tuple[int, str, bytes]]
+    """Index, channel, serialised value."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingInterrupt:
+    """A question to a person that was not answered yet."""
+
+    id: str
+    value_json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """A checkpoint as LangGraph's wire shows it."""
+
+    thread_id: UUID
+    checkpoint_id: UUID
+    namespace: str
+    parent_id: UUID | None
+    values_json: bytes
+    """The state's channels; messages have LangChain's JSON shape."""
+    next_nodes: Sequence[str]
+    metadata_json: bytes
+    created_at: datetime
+    interrupts: Sequence[PendingInterrupt] = ()
+
+
 class OutboxKind(IntEnum):
     """Whom an outbox entry is for; the numbers are the column's."""
 
@@ -266,4 +304,6 @@ class FinishedRun:
     error: RunError | None = None
     usage: Sequence[ModelUsage] = ()
     checkpoints: Sequence[CheckpointRow] = ()
+    writes: Sequence[PendingWrites] = ()
+    """Pending writes that no append wrote: the interrupts of a run that waits."""
     outbox: Sequence[OutboxEntry] = ()

@@ -13,23 +13,12 @@ from flotilla_orchestrator.model import (
     NewRun,
     OutboxKind,
     OwnedRun,
+    PendingWrites,
     Run,
     StoredEvent,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class PendingWrites:
-    """One task's writes within a super-step, as LangGraph's saver gives them."""
-
-    thread_id: UUID
-    namespace: str
-    checkpoint_id: UUID
-    run_id: UUID
-    task_id: str
-    task_path: str
-    writes: Sequence[tuple[int, str, bytes]]
-    """Index, channel, serialised value."""
+__all__ = ["DueOutboxEntry", "EventReader", "PendingWrites", "RunAppend", "RunStore"]
 
 
 @dataclass(frozen=True, slots=True)

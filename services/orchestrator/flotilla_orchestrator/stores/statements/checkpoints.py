@@ -7,8 +7,89 @@ from typing import Any
 
 import orjson
 
-from flotilla_orchestrator.model import CheckpointRow
-from flotilla_orchestrator.stores.run_store import PendingWrites
+from flotilla_orchestrator.model import CheckpointRow, PendingWrites
+
+FIND = """
+SELECT c.thread_id, c.ns, c.checkpoint_id, c.parent_id, c.run_id, c.state, convert_to(c.metadata::text, 'UTF8'),
+  c.next_nodes, w.task_ids, w.channels, w.values
+FROM checkpoints c
+CROSS JOIN LATERAL (
+  SELECT array_agg(task_id ORDER BY task_path COLLATE "C", task_id COLLATE "C", idx) AS task_ids,
+    array_agg(channel ORDER BY task_path COLLATE "C", task_id COLLATE "C", idx) AS channels,
+    array_agg(value ORDER BY task_path COLLATE "C", task_id COLLATE "C", idx) AS values
+  FROM checkpoint_writes w
+  WHERE w.thread_id = c.thread_id AND w.ns = c.ns AND w.checkpoint_id = c.checkpoint_id) w
+WHERE c.tenant_id = %(tenant_id)s{conditions}
+ORDER BY c.checkpoint_id DESC LIMIT %(limit)s
+"""
+CONDITIONS = {
+    "thread_id": " AND c.thread_id = %(thread_id)s",
+    "namespace": " AND c.ns = %(namespace)s",
+    "checkpoint_id": " AND c.checkpoint_id = %(checkpoint_id)s",
+    "before": " AND c.checkpoint_id < %(before)s",
+    "metadata": " AND c.metadata @> %(metadata)s::jsonb",
+}
+
+PUT = """
+INSERT INTO checkpoints (tenant_id, thread_id, ns, checkpoint_id, parent_id, run_id, epoch, state, metadata,
+  next_nodes)
+SELECT %(tenant_id)s::uuid, thread_id, ns, checkpoint_id, parent_id, run_id, 0, state, metadata::jsonb,
+  next_nodes::jsonb
+FROM unnest(%(c_thread_id)s::uuid[], %(c_ns)s::text[], %(c_checkpoint_id)s::uuid[], %(c_parent_id)s::uuid[],
+  %(c_run_id)s::uuid[], %(c_state)s::bytea[], %(c_metadata)s::text[], %(c_next_nodes)s::text[])
+  c(thread_id, ns, checkpoint_id, parent_id, run_id, state, metadata, next_nodes)
+ON CONFLICT (thread_id, ns, checkpoint_id) DO UPDATE
+  SET state = EXCLUDED.state, metadata = EXCLUDED.metadata, next_nodes = EXCLUDED.next_nodes
+"""
+
+PUT_WRITES = """
+INSERT INTO checkpoint_writes (tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, epoch,
+  value)
+SELECT %(tenant_id)s::uuid, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, 0, value
+FROM unnest(%(w_thread_id)s::uuid[], %(w_ns)s::text[], %(w_checkpoint_id)s::uuid[], %(w_task_id)s::text[],
+  %(w_idx)s::int[], %(w_task_path)s::text[], %(w_channel)s::text[], %(w_run_id)s::uuid[], %(w_value)s::bytea[])
+  w(thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, value)
+ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
+  SET channel = EXCLUDED.channel, value = EXCLUDED.value WHERE EXCLUDED.idx < 0
+"""
+
+DELETE_THREADS = """
+WITH w AS (DELETE FROM checkpoint_writes WHERE tenant_id = %(tenant_id)s AND thread_id = ANY(%(thread_ids)s))
+DELETE FROM checkpoints WHERE tenant_id = %(tenant_id)s AND thread_id = ANY(%(thread_ids)s)
+"""
+
+DELETE_RUNS = """
+WITH c AS (
+  DELETE FROM checkpoints WHERE tenant_id = %(tenant_id)s AND run_id = ANY(%(run_ids)s)
+  RETURNING thread_id, ns, checkpoint_id)
+DELETE FROM checkpoint_writes w USING c
+WHERE (w.thread_id, w.ns, w.checkpoint_id) = (c.thread_id, c.ns, c.checkpoint_id)
+"""
+
+COPY_THREAD = """
+WITH c AS (
+  INSERT INTO checkpoints (tenant_id, thread_id, ns, checkpoint_id, parent_id, run_id, epoch, state, metadata,
+  next_nodes)
+  SELECT tenant_id, %(target)s, ns, checkpoint_id, parent_id, run_id, 0, state, metadata, next_nodes
+  FROM checkpoints WHERE tenant_id = %(tenant_id)s AND thread_id = %(source)s
+  ON CONFLICT DO NOTHING)
+INSERT INTO checkpoint_writes (tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, epoch,
+  value)
+SELECT tenant_id, %(target)s, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, 0, value
+FROM checkpoint_writes WHERE tenant_id = %(tenant_id)s AND thread_id = %(source)s
+ON CONFLICT DO NOTHING
+"""
+
+PRUNE = """
+WITH gone AS (
+  DELETE FROM checkpoints c
+  WHERE tenant_id = %(tenant_id)s AND thread_id = ANY(%(thread_ids)s) AND EXISTS (
+    SELECT FROM checkpoints n
+    WHERE n.thread_id = c.thread_id AND n.ns = c.ns AND n.checkpoint_id > c.checkpoint_id)
+  RETURNING thread_id, ns, checkpoint_id)
+DELETE FROM checkpoint_writes w USING gone g
+WHERE (w.thread_id, w.ns, w.checkpoint_id) = (g.thread_id, g.ns, g.checkpoint_id)
+"""
 
 
 def row_arrays(rows: Sequence[CheckpointRow]) -> Mapping[str, Any]:

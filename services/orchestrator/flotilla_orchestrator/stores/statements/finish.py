@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flotilla_orchestrator.model import FinishedRun
 from flotilla_orchestrator.stores.encoding import answer_bytes
-from flotilla_orchestrator.stores.statements.checkpoints import row_arrays
+from flotilla_orchestrator.stores.statements.checkpoints import row_arrays, write_arrays
 
 # Everything hangs on the deleted lease, so a stale epoch writes nothing: it waits for an open claim, then finds 0 rows.
 _FINISH = """
@@ -41,6 +41,16 @@ b AS (
     %(c_run_id)s::uuid[], %(c_state)s::bytea[], %(c_metadata)s::text[], %(c_next_nodes)s::text[])
     c(thread_id, ns, checkpoint_id, parent_id, run_id, state, metadata, next_nodes)
   JOIN r USING (run_id) {conflict}),
+w AS (
+  INSERT INTO checkpoint_writes (tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id,
+    epoch, value)
+  SELECT r.tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, r.epoch, value
+  FROM unnest(%(w_thread_id)s::uuid[], %(w_ns)s::text[], %(w_checkpoint_id)s::uuid[], %(w_task_id)s::text[],
+    %(w_idx)s::int[], %(w_task_path)s::text[], %(w_channel)s::text[], %(w_run_id)s::uuid[], %(w_value)s::bytea[])
+    w(thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, value)
+  JOIN r USING (run_id)
+  ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
+    SET channel = EXCLUDED.channel, value = EXCLUDED.value, epoch = EXCLUDED.epoch WHERE EXCLUDED.idx < 0),
 c AS (
   INSERT INTO usage (run_id, model, tenant_id, input_tokens, output_tokens, cost_micro_usd)
   SELECT run_id, model, tenant_id, sum(input_tokens), sum(output_tokens), sum(cost)
@@ -88,6 +98,7 @@ def finish_arrays(batch: Sequence[FinishedRun], owner: UUID) -> Mapping[str, Any
         "owner": owner,
         **_event_arrays(batch),
         **row_arrays([row for run in batch for row in run.checkpoints]),
+        **write_arrays([writes for run in batch for writes in run.writes]),
         **_usage_arrays(batch),
         **_outbox_arrays(batch),
     }
