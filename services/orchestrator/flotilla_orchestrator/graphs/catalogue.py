@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from langgraph.pregel import Pregel
 
-from flotilla_orchestrator.graphs.context import RunContext
+CompiledGraph = Pregel[Any, Any, Any, Any]
+"""A graph whose context is a RunContext; LangGraph's types admit no Protocol there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ class AgentCatalogue(Protocol):
         """Returns the release that "name" or "name@hash" means. Raises NotFoundError."""
         ...
 
-    def graph(self, release: Release) -> Pregel[object, RunContext, object, object]:
-        """Returns the release's compiled graph, without a checkpointer; state has a `messages` channel of MessageDict."""
+    def graph(self, release: Release) -> CompiledGraph:
+        """Returns the release's compiled graph, without a checkpointer; its state has a `messages` channel.
+
+        The channel holds MessageDicts, and what `graphs.foreign` turns from and to them when the pattern is "graph".
+        """
         ...

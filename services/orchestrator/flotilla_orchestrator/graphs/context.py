@@ -39,7 +39,7 @@ class ModelTurn:
     is_answer: bool = False
     """The reply goes to the caller: its tokens are marked so and the caller's options apply to it."""
     is_draft: bool = False
-    """The reply may become the answer by `publish`: the caller's options apply to it, its tokens are an inner step's."""
+    """The reply may become the answer by `publish`: the caller's options apply, its tokens are an inner step's."""
     speaker: str = ""
     """The message's `name`; empty outside multi-agent graphs."""
 
@@ -56,14 +56,18 @@ class RunContext(Protocol):
     """A run as its nodes see it; LangGraph passes it as the runtime's context."""
 
     @property
-    def run_id(self) -> UUID: ...
+    def run_id(self) -> UUID:
+        """A UUID version 7."""
+        ...
 
     @property
-    def options(self) -> RunOptions: ...
+    def options(self) -> RunOptions:
+        """What the caller asks of the model."""
+        ...
 
     @property
     def recalled(self) -> str:
-        """What long-term memory gave for this question, as a block for the system prompt; empty when there is nothing."""
+        """What long-term memory gave for this question, one text without a fence; empty when there is nothing."""
         ...
 
     @property
@@ -91,7 +95,7 @@ class RunContext(Protocol):
         ...
 
     async def invoke_tools(self, step: Step, calls: MessageDict) -> list[MessageDict]:
-        """Invokes the server-side calls of an assistant message in one batch; returns one tool message for each, in order.
+        """Invokes an assistant message's server-side calls in one batch; returns a tool message for each, in order.
 
         The caller's own tools are left out. A failing tool is a message that says so.
         """
