@@ -15,10 +15,11 @@ from flotilla_llm.metrics import RouteMetrics
 from flotilla_llm.model import ChatReply, ChatRequest, EmbeddingReply, ReplyEnd, StreamPart
 from flotilla_llm.openai_wire.connection import OpenAIConnection
 from flotilla_llm.routes import Route
+from flotilla_llm.trim import fit
 
 
 class Lane:
-    """Calls one route, at most `max_concurrency` at a time and not while its breaker is open."""
+    """Calls one route with what fits its window, at most `max_concurrency` at a time, not while its breaker is open."""
 
     def __init__(self, connection: OpenAIConnection, metrics: RouteMetrics) -> None:
         self.route: Route = connection.route
@@ -41,7 +42,7 @@ class Lane:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamPart, None]:
         """Yields one attempt's parts."""
-        async with self._place(), aclosing(self._connection.stream(request)) as parts:
+        async with self._place(), aclosing(self._connection.stream(fit(request, self.route))) as parts:
             with self._attempt("chat") as attempt:
                 async for part in parts:
                     if isinstance(part, ReplyEnd):
@@ -54,7 +55,7 @@ class Lane:
         """Returns one attempt's reply."""
         async with self._place():
             with self._attempt("chat") as attempt:
-                reply = await self._connection.complete(request)
+                reply = await self._connection.complete(fit(request, self.route))
                 attempt.ended(reply.usage, reply.finish_reason)
                 return reply
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from flotilla_llm.development.call import ChatCall
-from flotilla_llm.development.words import meaning, shared
+from flotilla_llm.development.words import meaning, shared, stem
 
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\S)[^.!?\n]*)*[.!?]*")
 _BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+")
@@ -54,7 +54,7 @@ def best_fact(question: str, facts: Sequence[str]) -> str | None:
     """Returns the fact that shares at least half of what the question asks for."""
     asked = meaning(question) - {"tell", "remind", "know", "remember", "said", "say", "told"}
     if _ASKS_FOR_NAME.search(question):
-        asked = {"name"}
+        asked = {stem("name")}
     best, best_score = None, _ENOUGH
     for fact in facts:
         score = shared(asked, meaning(fact))
