@@ -1,0 +1,1 @@
+"""Who is calling: one interface, one way a credential is proven."""

@@ -1,0 +1,110 @@
+"""Bounds of what a request may send: size, time, encoding and depth, checked before anything parses it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from flotilla_common.errors import FlotillaError, InvalidArgumentError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flotilla_gateway.wires.reply import send_error
+
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TO_PARENTHESES = bytes.maketrans(b"{}[]", b"()()")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+
+
+class BodyMiddleware:
+    """Reads the whole body, within bounds, and hands it on as one piece."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, max_depth: int, timeout_s: float) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._max_depth = max_depth
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request whose body is within bounds."""
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check_headers(scope)
+            async with asyncio.timeout(self._timeout_s):
+                body = await self._read(receive)
+        except TimeoutError:
+            await _refuse(scope, send, _error("The body came too slowly.", "body_too_slow"))
+            return
+        except FlotillaError as error:
+            await _refuse(scope, send, error)
+            return
+        if body is None:
+            return
+        if is_deeper(body, self._max_depth):
+            await send_error(scope, send, _error(f"JSON is nested deeper than {self._max_depth}.", "json_too_deep"))
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _check_headers(self, scope: Scope) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and int(value) > self._max_bytes:
+                raise self._too_large()
+            if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                raise _error("Send the body without a content encoding.", "unsupported_encoding")
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """Returns the body, or None when the client went away."""
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _too_large(self) -> FlotillaError:
+        return _error(f"The body is larger than {self._max_bytes} bytes.", "body_too_large")
+
+
+def is_deeper(body: bytes, depth: int) -> bool:
+    """Whether JSON text is nested deeper than `depth`; text that is no JSON may count either way."""
+    if body.count(b"{") + body.count(b"[") <= depth:
+        return False
+    brackets = _STRINGS.sub(b"", body).translate(_TO_PARENTHESES, _NO_BRACKETS)
+    # Each pass removes the innermost level everywhere, at the speed of C.
+    for _ in range(depth):
+        if not brackets:
+            break
+        brackets = brackets.replace(b"()", b"")
+    return bool(brackets)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _refuse(scope: Scope, send: Send, error: FlotillaError) -> None:
+    # What is left of the body would be taken for the next request.
+    scope["state"]["reply_headers"].append((b"connection", b"close"))
+    await send_error(scope, send, error)
+
+
+def _error(message: str, reason: str) -> InvalidArgumentError:
+    return InvalidArgumentError(message, reason=reason)

@@ -1,0 +1,1 @@
+"""What the gateway owns: tenants, users, API keys and the audit log."""

@@ -1,0 +1,159 @@
+"""`POST /v1/chat/completions` on raw ASGI: the busiest path there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from flotilla.orchestrator.v1.event_pb2 import RunAccepted, RunDone
+from flotilla.orchestrator.v1.orchestrator_service_pb2 import StartRunRequest
+from flotilla_common.errors import FlotillaError, InvalidArgumentError, NotFoundError
+from starlette.types import Receive, Scope, Send
+
+from flotilla_gateway import model
+from flotilla_gateway.clients.orchestrator import Orchestrator
+from flotilla_gateway.runs.cancel import Canceller
+from flotilla_gateway.runs.follow import Patience, RunFollower
+from flotilla_gateway.wires.door import Door, header
+from flotilla_gateway.wires.gone import finished_before_gone
+from flotilla_gateway.wires.openai.errors import RunEndedError
+from flotilla_gateway.wires.openai.parse import parse_json, refuse_unsupported, validated
+from flotilla_gateway.wires.openai.schema import ChatCompletionRequest
+from flotilla_gateway.wires.openai.stream import (
+    ChatChunks,
+    completion_id,
+    finish_reason,
+    interruption,
+    tool_call,
+    usage,
+)
+from flotilla_gateway.wires.openai.translate import as_stateless, start_run_request
+from flotilla_gateway.wires.reply import send_json
+from flotilla_gateway.wires.sse import EventStream
+
+_LONGEST_KEY = 255
+
+
+class ChatCompletions:
+    """Answers a chat by a run: starts it, follows it, and cancels it when its client is gone."""
+
+    def __init__(self, door: Door, orchestrator: Orchestrator, canceller: Canceller, patience: Patience) -> None:
+        self._door = door
+        self._orchestrator = orchestrator
+        self._canceller = canceller
+        self._patience = patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        caller = await self._door.admit(scope, model.Scope.CHAT)
+        parsed = parse_json((await receive())["body"])
+        refuse_unsupported(parsed)
+        chat = validated(ChatCompletionRequest, parsed)
+        key = _idempotency_key(scope)
+        identity = caller.serve_as(chat.user, idempotency_key=key)
+        request = start_run_request(chat, parsed, user_id=identity.user_id, thread_header=header(scope, b"x-thread-id"))
+        cancels = _cancels_when_gone(chat, has_key=key is not None)
+        follower = RunFollower(self._orchestrator, self._patience)
+        reply = self._reply(scope, send, chat, request, follower)
+        if not await finished_before_gone(reply, receive) and cancels:
+            self._canceller.cancel(follower.run_id)
+
+    async def _reply(
+        self, scope: Scope, send: Send, chat: ChatCompletionRequest, request: StartRunRequest, follower: RunFollower
+    ) -> None:
+        try:
+            accepted = await self._accepted(chat, request, follower)
+            scope["state"]["run_id"] = accepted.run_id
+            scope["state"]["reply_headers"] += [
+                (b"x-thread-id", accepted.thread_id.encode()),
+                (b"x-run-id", accepted.run_id.encode()),
+            ]
+            if chat.stream:
+                await _stream(send, chat, accepted, follower)
+            else:
+                await send_json(send, await _whole(chat, accepted, follower))
+        finally:
+            await follower.close()
+
+    async def _accepted(
+        self, chat: ChatCompletionRequest, request: StartRunRequest, follower: RunFollower
+    ) -> RunAccepted:
+        try:
+            return await follower.accept(request)
+        except NotFoundError:
+            # The thread that held the open tool call is gone after a day; the caller may have brought its history.
+            again = as_stateless(request, chat) if request.thread.answered_tool_call_id else None
+            if again is None:
+                raise
+            return await follower.accept(again)
+
+
+async def _stream(send: Send, chat: ChatCompletionRequest, accepted: RunAccepted, follower: RunFollower) -> None:
+    include_usage = chat.stream_options is not None and bool(chat.stream_options.include_usage)
+    chunks = ChatChunks(
+        run_id=accepted.run_id, created=accepted.create_time.seconds, model=chat.model, include_usage=include_usage
+    )
+    stream = EventStream(send)
+    try:
+        await stream.open(chunks.opening())
+        try:
+            async for events in follower.events():
+                frames = chunks.feed(events)
+                if chunks.is_ended:
+                    await stream.close(frames)
+                    return
+                if frames:
+                    await stream.write(frames)
+        except FlotillaError as error:
+            await stream.close(chunks.error(RunEndedError(error)))
+    finally:
+        stream.stop()
+
+
+async def _whole(chat: ChatCompletionRequest, accepted: RunAccepted, follower: RunFollower) -> bytes:
+    """Returns the reply's body once the run is done; a reply that is begun anew is nobody's business yet."""
+    nothing_shown: set[str] = set()
+    try:
+        async for events in follower.events():
+            for event in events:
+                if event.HasField("done"):
+                    return orjson.dumps(_completion(chat, accepted, event.done))
+                if (error := interruption(event, nothing_shown)) is not None:
+                    raise error
+    except RunEndedError:
+        raise
+    except FlotillaError as error:
+        raise RunEndedError(error) from error
+    raise AssertionError("the event log ended without a terminal event")
+
+
+def _completion(chat: ChatCompletionRequest, accepted: RunAccepted, done: RunDone) -> dict[str, Any]:
+    calls = [tool_call(call) for call in done.answer.tool_calls]
+    message: dict[str, Any] = {"role": "assistant", "content": done.answer.content or (None if calls else "")}
+    if calls:
+        message["tool_calls"] = calls
+    return {
+        "id": completion_id(accepted.run_id),
+        "object": "chat.completion",
+        "created": accepted.create_time.seconds,
+        "model": chat.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(done)}],
+        "usage": usage(done.usage),
+    }
+
+
+def _idempotency_key(scope: Scope) -> str | None:
+    key = header(scope, b"idempotency-key")
+    if key is not None and not (1 <= len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise InvalidArgumentError(
+            f"An idempotency key has 1 to {_LONGEST_KEY} printable characters.", field="Idempotency-Key"
+        )
+    return key
+
+
+def _cancels_when_gone(chat: ChatCompletionRequest, *, has_key: bool) -> bool:
+    """Whether the run ends with its client. Who gives an idempotency key means to come back for the answer."""
+    wish = (chat.metadata or {}).get("on_disconnect")
+    if wish not in (None, "cancel", "continue"):
+        raise InvalidArgumentError("on_disconnect is cancel or continue.", field="metadata.on_disconnect")
+    return wish == "cancel" or (wish is None and not has_key)

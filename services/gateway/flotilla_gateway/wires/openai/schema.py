@@ -1,0 +1,181 @@
+"""Request bodies of the OpenAI wire: what is honoured, what is refused by name, and what is ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
+
+
+def _joined_text(value: object) -> object:
+    """Returns content as one text; parts that are not text are refused by their place."""
+    if value is None:
+        return ""
+    if not isinstance(value, list):
+        return value
+    texts: list[str] = []
+    for index, part in enumerate(value):
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get(kind) if kind in ("text", "refusal") and isinstance(part, dict) else None
+        if not isinstance(text, str):
+            raise PydanticCustomError(
+                "unsupported_content",
+                "Content parts of type {kind} are not supported.",
+                {"kind": kind, "at": f"[{index}]"},
+            )
+        texts.append(text)
+    return "".join(texts)
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Content = Annotated[
+    str,
+    BeforeValidator(_joined_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "null"},
+                {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                        "required": ["type", "text"],
+                    },
+                },
+            ]
+        }
+    ),
+]
+
+
+class _Body(BaseModel):
+    # Unknown fields are harmless hints of newer clients; wrong types are never guessed at.
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class FunctionCall(_Body):
+    """What a tool is called with."""
+
+    name: Name
+    arguments: str = "{}"
+
+
+class CalledTool(_Body):
+    """A tool call of an assistant message."""
+
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ChatMessage(_Body):
+    """One message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Content = ""
+    name: Annotated[str | None, Field(max_length=128)] = None
+    tool_calls: list[CalledTool] | None = None
+    tool_call_id: str | None = None
+
+
+class FunctionDefinition(_Body):
+    """A tool of the caller's."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, JsonValue] | None = None
+
+
+class ToolDefinition(_Body):
+    """A tool that the caller executes."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class StreamOptions(_Body):
+    """How to stream."""
+
+    include_usage: bool | None = None
+
+
+class ChatCompletionRequest(_Body):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    """An agent's name, or `name@release`."""
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: Annotated[list[ToolDefinition] | None, Field(max_length=128)] = None
+    tool_choice: JsonValue = None
+    parallel_tool_calls: bool | None = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    stop: Annotated[
+        Annotated[list[str], Field(max_length=4)] | None,
+        BeforeValidator(_as_list),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "null"},
+                    {"type": "array", "items": {"type": "string"}, "maxItems": 4},
+                ]
+            }
+        ),
+    ] = None
+    seed: Annotated[int | None, Field(ge=-(2**63), le=2**63 - 1)] = None
+    response_format: dict[str, JsonValue] | None = None
+    user: Annotated[str | None, Field(max_length=256)] = None
+    metadata: dict[str, str] | None = None
+
+
+class EmbeddingsRequest(_Body):
+    """The body of `POST /v1/embeddings`."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    input: Annotated[
+        Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=256)],
+        BeforeValidator(_as_list),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "minLength": 1},
+                    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 256},
+                ]
+            }
+        ),
+    ]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: None = None
+    """Not supported: vectors have the length of the platform's route."""
+    user: Annotated[str | None, Field(max_length=256)] = None
+
+
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "n": (None, 1),
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "logit_bias": (None, {}),
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "audio": (None,),
+    "modalities": (None, ["text"]),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "web_search_options": (None,),
+    "best_of": (None, 1),
+    "echo": (None, False),
+}
+"""What we do not do, with the values that ask for nothing. Anything else in these fields is refused by name."""

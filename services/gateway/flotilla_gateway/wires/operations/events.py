@@ -1,0 +1,80 @@
+"""`GET /v1/runs/{run_id}/events`: a run's event log as server-sent events, from any sequence number on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import parse_qs
+
+import orjson
+from flotilla.orchestrator.v1.event_pb2 import RunEvent
+from flotilla_common.errors import FlotillaError, InvalidArgumentError
+from starlette.types import Receive, Scope, Send
+
+from flotilla_gateway import model
+from flotilla_gateway.clients.orchestrator import Orchestrator
+from flotilla_gateway.runs.follow import Patience, RunFollower
+from flotilla_gateway.wires.door import Door, header
+from flotilla_gateway.wires.gone import finished_before_gone
+from flotilla_gateway.wires.operations.runs import known_form
+from flotilla_gateway.wires.operations.shapes import event_object
+from flotilla_gateway.wires.reply import error_body
+from flotilla_gateway.wires.sse import RETRY, EventStream
+
+_MOST = 2**31 - 1
+
+
+class RunEvents:
+    """Replays a run's events and goes on live. Who stops watching stops nothing."""
+
+    def __init__(self, door: Door, orchestrator: Orchestrator, patience: Patience) -> None:
+        self._door = door
+        self._orchestrator = orchestrator
+        self._patience = patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        caller = await self._door.admit(scope, model.Scope.CHAT)
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        caller.serve_as(query.get("user", [None])[0])
+        run_id = known_form(scope["path_params"]["run_id"])
+        after = _after(header(scope, b"last-event-id"), query.get("after", ["0"])[0])
+        # What is not there answers 404, which a stream that has begun cannot say any more.
+        await self._orchestrator.get_run(run_id)
+        follower = RunFollower(self._orchestrator, self._patience)
+        follower.watch(run_id, after_sequence=after)
+        await finished_before_gone(_stream(send, scope["path"], follower), receive)
+
+
+async def _stream(send: Send, path: str, follower: RunFollower) -> None:
+    stream = EventStream(send)
+    try:
+        await stream.open(RETRY + b"\n")
+        try:
+            async for events in follower.events():
+                await stream.write(_frames(events))
+        except FlotillaError as error:
+            await stream.write(b"event: error\ndata: " + error_body(path, error) + b"\n\n")
+        await stream.close()
+    finally:
+        stream.stop()
+        await follower.close()
+
+
+def _frames(events: Sequence[RunEvent]) -> bytes:
+    return b"".join(
+        b"id: %d\nevent: %s\ndata: %s\n\n"
+        % (event.sequence, (event.WhichOneof("event") or "unknown").encode(), orjson.dumps(event_object(event)))
+        for event in events
+    )
+
+
+def _after(last_event_id: str | None, asked: str) -> int:
+    """Returns the last sequence number the client has; -1 means none, as LangGraph's clients say it."""
+    name, value = ("Last-Event-ID", last_event_id) if last_event_id is not None else ("after", asked)
+    try:
+        number = int(value)
+    except ValueError:
+        number = -2
+    if not -1 <= number <= _MOST:
+        raise InvalidArgumentError(f"{name} is the number of an event.", reason="invalid_value", field=name)
+    return max(number, 0)
