@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
@@ -23,6 +24,7 @@ TENANT = "flotilla.tenant_id"
 EVERY_TENANT = "*"
 """The value of the setting that row-level security lets see all rows."""
 ROLE_PREFIX = "flotilla_"
+OPEN_TIMEOUT_S = 10.0
 _ERRORS: tuple[tuple[type[Exception], type[FlotillaError], str, str], ...] = (
     # The first row that fits counts: psycopg's own OperationalError is the parent of the others.
     (psycopg.errors.SerializationFailure, AbortedError, "write_conflict", "another write came first"),
@@ -63,11 +65,11 @@ async def open_pool(
         max_size=max_size,
         timeout=wait_s,
         kwargs={"autocommit": True, "prepare_threshold": 2, "prepared_max": 500},
+        check=_check_open,
         open=False,
     )
     try:
-        with map_database_errors():
-            await pool.open(wait=True, timeout=max(wait_s, 10.0))
+        await _open(pool)
         yield pool
     finally:
         await asyncio.shield(pool.close())
@@ -104,6 +106,24 @@ def map_database_errors() -> Iterator[None]:
 def schema_of(role: str) -> str:
     """Returns the schema of a service's role: flotilla_memory works in memory."""
     return role.removeprefix(ROLE_PREFIX)
+
+
+async def _open(pool: Pool) -> None:
+    try:
+        await pool.open(wait=True, timeout=OPEN_TIMEOUT_S)
+    except PoolTimeout as exc:
+        raise UnavailableError("the database is away", reason="database_unavailable") from exc
+
+
+async def _check_open(connection: Connection) -> None:
+    """Finds a connection that the server closed while it lay idle, so that a restart fails nobody.
+
+    Asks the socket, which costs microseconds; only if there is something to read does it ask the server.
+    """
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    if poller.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _conninfo(url: str | SecretStr, *, system: bool, schema: str | None, application_name: str | None) -> str:
