@@ -28,7 +28,7 @@ class ModelTurn:
     """What a node asks of a model."""
 
     messages: Sequence[MessageDict]
-    """System prompt first, already trimmed to the route's window."""
+    """System prompt first, then the whole history: the model layer trims it to the window of the route it takes."""
     routes: Sequence[str]
     """Route names in the order of fallback."""
     tools: Sequence[Mapping[str, Any]] = ()
@@ -81,10 +81,6 @@ class RunContext(Protocol):
         Tool call ids are minted, usage is booked, and after a take-over the reply is compared with what was streamed.
         Raises UnavailableError when the routes are spent, CancelledError after a cancel.
         """
-        ...
-
-    def context_window_tokens(self, routes: Sequence[str]) -> int:
-        """Returns the smallest context window of these routes, since any of them may have to take the messages."""
         ...
 
     async def publish(self, step: Step, reply: ModelReply) -> MessageDict:

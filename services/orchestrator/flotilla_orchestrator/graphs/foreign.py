@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,17 +95,6 @@ def to_message_dict(message: AnyMessage | BaseMessage | Mapping[str, Any]) -> Me
     if isinstance(message, ToolMessage):
         value["tool_call_id"] = message.tool_call_id
     return value
-
-
-def final_answer(messages: Sequence[BaseMessage | Mapping[str, Any]]) -> MessageDict | None:
-    """Returns the last assistant message after the last human one, or None when the graph said nothing."""
-    for message in reversed(messages):
-        found = to_message_dict(message)
-        if found["type"] == "ai":
-            return found
-        if found["type"] == "human":
-            return None
-    return None
 
 
 def _type_of(message: BaseMessage) -> Any:

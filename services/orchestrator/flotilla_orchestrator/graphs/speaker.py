@@ -10,7 +10,6 @@ from typing import Any
 from flotilla_orchestrator.graphs.context import ModelReply, ModelTurn, RunContext, Step
 from flotilla_orchestrator.graphs.messages import caller_tool_definition
 from flotilla_orchestrator.graphs.prompt import Prompt, date_of, fence_recalled
-from flotilla_orchestrator.graphs.window import fit
 from flotilla_orchestrator.model import MessageDict
 
 _LAST_CALL = "You have used all the tool calls of this turn. Answer now, with what you know."
@@ -54,18 +53,11 @@ class Ask:
 
 
 async def speak(speaker: Speaker, ask: Ask, run: RunContext, step: Step) -> ModelReply:
-    """Makes the call, its history trimmed to what the model's window leaves room for."""
+    """Makes the call with the whole history; the model layer trims it to the window of whichever route takes it."""
     tools = _tools(speaker, ask, run)
     system = MessageDict(type="system", content=_system_text(speaker, ask, run))
-    reserved = speaker.max_output_tokens if ask.audience is Audience.GRAPH else _answer_tokens(speaker, run)
-    messages = fit(
-        [system, *ask.messages],
-        tools,
-        window_tokens=run.context_window_tokens(speaker.routes),
-        reserved_tokens=reserved,
-    )
     turn = ModelTurn(
-        messages=messages,
+        messages=[system, *ask.messages],
         routes=speaker.routes,
         tools=tools,
         response_format=ask.response_format,
@@ -86,7 +78,7 @@ def _system_text(speaker: Speaker, ask: Ask, run: RunContext) -> str:
     values = {**(ask.values or {}), "recalled": recalled}
     if "date" in slots:
         values["date"] = date_of(run.run_id)
-    blocks = [speaker.prompt.render(values), *ask.notes]
+    blocks = [speaker.prompt.render(values).strip(), *ask.notes]
     if speaker.tools and not ask.offers_tools:
         blocks.append(_LAST_CALL)
     if is_for_caller and run.options.instructions:
@@ -103,8 +95,3 @@ def _tools(speaker: Speaker, ask: Ask, run: RunContext) -> list[Mapping[str, Any
     if ask.audience is not Audience.GRAPH and run.options.caller_tools:
         offered.extend(caller_tool_definition(tool) for tool in run.options.caller_tools)
     return offered
-
-
-def _answer_tokens(speaker: Speaker, run: RunContext) -> int:
-    asked = run.options.max_output_tokens
-    return min(asked, speaker.max_output_tokens) if asked else speaker.max_output_tokens
