@@ -4,7 +4,9 @@ import sys
 
 import typer
 
+from flotilla_cli.commands.agents import agents
 from flotilla_cli.commands.chat import chat
+from flotilla_cli.commands.doctor import doctor
 from flotilla_cli.commands.down import down
 from flotilla_cli.commands.env import env
 from flotilla_cli.commands.keys import keys
@@ -20,9 +22,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, down, status, logs, env, chat):
+for command in (up, down, status, logs, env, chat, doctor):
     app.command()(command)
 app.add_typer(keys, name="keys")
+app.add_typer(agents, name="agents")
 
 
 def main() -> None:

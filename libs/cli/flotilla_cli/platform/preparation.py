@@ -9,7 +9,7 @@ from flotilla_common.migrations import MigrationError, migrate
 from flotilla_cli.embedded.provision import OWNER, SERVICES, provision_database, provision_roles, role_of
 from flotilla_cli.failure import CommandError
 from flotilla_cli.home import Home, write_private
-from flotilla_cli.platform.table import Platform, private_key_file, role_passwords
+from flotilla_cli.platform.layout import Platform, private_key_file, role_passwords
 
 ISSUERS = ("gateway", "orchestrator")
 

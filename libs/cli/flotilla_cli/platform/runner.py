@@ -10,10 +10,11 @@ import psutil
 from flotilla_cli.developer_key import ensure_developer_key
 from flotilla_cli.failure import CommandError
 from flotilla_cli.home import Home
+from flotilla_cli.platform.layout import Platform, lay_out
 from flotilla_cli.platform.plan import Plan
 from flotilla_cli.platform.port_holders import require_free
 from flotilla_cli.platform.preparation import make_keys, migrate_schemas, prepare_database
-from flotilla_cli.platform.table import Platform, build_platform
+from flotilla_cli.platform.table import services, stores
 from flotilla_cli.supervisor.leftovers import stop_marked
 from flotilla_cli.supervisor.log_files import tail
 from flotilla_cli.supervisor.state import PlatformStatus, write_status
@@ -70,10 +71,10 @@ class Runner:
     async def _start(self) -> None:
         await asyncio.to_thread(self._platform.postgres.initialise)
         self._platform.valkey.configure()
-        await self._supervisor.start(self._platform.stores())
+        await self._supervisor.start(stores(self._platform))
         await prepare_database(self._platform)
         # The services wait for their schemas by themselves, and loading their code takes longer than the migrations.
-        await _all(migrate_schemas(self._platform), self._supervisor.start(*self._platform.services()))
+        await _all(migrate_schemas(self._platform), self._supervisor.start(*services(self._platform)))
         await asyncio.to_thread(ensure_developer_key, self._home, self._platform.url)
         self._status.is_ready = True
         self._changed()
@@ -110,7 +111,7 @@ def run_platform(plan: Plan, report: Report) -> None:
             require_free(plan.port + replica)
         make_keys(plan.home)
         book = plan.home.ports()
-        platform = build_platform(plan, book)
+        platform = lay_out(plan, book)
         platform.postgres.stop_leftover()
         book.save()
         asyncio.run(_run(platform, report))
