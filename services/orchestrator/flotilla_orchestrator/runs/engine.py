@@ -1,0 +1,274 @@
+"""The runs of this process: begun, resumed, stopped, handed back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from flotilla_common.errors import FlotillaError, NotFoundError, ResourceExhaustedError, UnavailableError
+
+from flotilla_orchestrator.graphs.catalogue import Release
+from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus, StoredEvent
+from flotilla_orchestrator.runs.execution import Parts, RunExecution
+from flotilla_orchestrator.runs.failures import CRASHED_TOO_OFTEN, Failure, failure_of
+from flotilla_orchestrator.runs.journal import RunJournal
+from flotilla_orchestrator.runs.lease import LeaseKeeper
+from flotilla_orchestrator.runs.past import LoggedPast
+from flotilla_orchestrator.runs.stop import StopReason, StopSignal
+from flotilla_orchestrator.runs.watch import RunView, WatchHub
+from flotilla_orchestrator.stores.run_store import EventReader, RunStore
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """How much one process takes on."""
+
+    max_concurrent_runs: int = 500
+    max_attempts: int = 3
+    """Attempts that may crash before a run is given up."""
+    drain_grace_s: float = 2.0
+    """How long runs may go on by themselves before they are handed back."""
+    stop_grace_s: float = 2.0
+    """How long a stopped execution may take to let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    run: OwnedRun
+    journal: RunJournal
+    stop: StopSignal
+    task: asyncio.Task[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What the engine works with beside the parts of an execution."""
+
+    store: RunStore
+    events: EventReader
+    hub: WatchHub
+    keeper: LeaseKeeper
+
+
+class RunEngine:
+    """Owns the runs of this process."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        neighbours: Neighbours,
+        *,
+        owner: UUID,
+        limits: EngineLimits = EngineLimits(),
+        on_finished: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._parts = parts
+        self._store = neighbours.store
+        self._events = neighbours.events
+        self._hub = neighbours.hub
+        self._keeper = neighbours.keeper
+        self._owner = owner
+        self._limits = limits
+        self._on_finished = on_finished
+        self._active: dict[UUID, _Active] = {}
+        self._is_draining = False
+        neighbours.keeper.on_lost(self.lose)
+        neighbours.keeper.on_cancel(self.cancel)
+
+    @property
+    def free(self) -> int:
+        """How many more runs this process takes; none while it drains."""
+        return 0 if self._is_draining else max(0, self._limits.max_concurrent_runs - len(self._active))
+
+    def owns(self, run_id: UUID) -> bool:
+        """Whether this process executes the run, so that its watchers are told from memory."""
+        return run_id in self._active
+
+    async def start(self, new: NewRun, release: Release) -> RunView:
+        """Accepts and begins a run and returns the view of it, or of its twin that was accepted before.
+
+        Raises what stands in its way: NotFoundError, AbortedError, FailedPreconditionError, ResourceExhaustedError, and
+        UnavailableError without a database.
+        """
+        self._admit()
+        began = time.perf_counter()
+        view = self._hub.open(new.run_id, is_new=True)
+        try:
+            accepted = await self._parts.writer.accept(new, begin=partial(self._begin_new, new, release))
+        except BaseException:
+            view.close()
+            raise
+        if accepted:
+            self._parts.metrics.accepted.labels(new.wire).inc()
+            self._parts.metrics.first_event.observe(time.perf_counter() - began)
+            return view
+        view.close()
+        return self.watch(await self._store.explain_refusal(new))
+
+    def watch(self, run: Run, *, after_sequence: int = 0) -> RunView:
+        """Returns a view of a run wherever it is executed."""
+        has_ended = run.status.is_terminal or run.status is RunStatus.WAITING
+        return self._hub.open(run.run_id, after_sequence=after_sequence, has_ended=has_ended)
+
+    async def resume(self, run: OwnedRun, *, since: float) -> None:
+        """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
+        self._keeper.hold(run.run_id, run.epoch, since=since)
+        try:
+            past = LoggedPast.of(await self._read_log(run.run_id))
+        except FlotillaError as error:
+            # The lease is let go, so that the run is claimed again when its log can be read.
+            self._keeper.drop(run.run_id)
+            _log.warning("a claimed run cannot be read", extra={"run_id": str(run.run_id), "error": error.message})
+            return
+        _log.info("run taken over", extra={"run_id": str(run.run_id), "epoch": run.epoch, "attempt": run.attempt})
+        self._parts.metrics.takeovers.inc()
+        self._begin(run, self._plan_of(run), past, since=since)
+        if run.cancel_requested:
+            self.cancel(run.run_id)
+
+    def cancel(self, run_id: UUID) -> None:
+        """Stops a run of this process, if it is one, and ends it as cancelled."""
+        if active := self._active.get(run_id):
+            active.stop.request(StopReason.CANCELLED)
+
+    def lose(self, run_id: UUID) -> None:
+        """Stops a run that belongs to somebody else by now; nothing more of it is written here."""
+        self._keeper.drop(run_id)
+        if active := self._active.get(run_id):
+            active.journal.lose()
+
+    async def drain(self) -> None:
+        """Takes no more runs, lets those there are end for a moment, and hands the rest back."""
+        self._is_draining = True
+        await self._wait_for_tasks(self._limits.drain_grace_s)
+        left = dict(self._active)
+        for active in left.values():
+            active.stop.request(StopReason.HANDED_BACK)
+        await self._wait_for_tasks(self._limits.stop_grace_s)
+        await self._hand_back([active for active in left.values() if active.stop.reason is StopReason.HANDED_BACK])
+        self._hub.close()
+
+    def _admit(self) -> None:
+        metrics = self._parts.metrics
+        if self._is_draining:
+            metrics.refused.labels("draining").inc()
+            raise UnavailableError("This process takes no more runs.", reason="draining", retry_after_s=1)
+        if not self.free:
+            metrics.refused.labels("capacity").inc()
+            raise ResourceExhaustedError("Too many runs are under way.", reason="capacity", retry_after_s=1)
+
+    def _begin_new(self, new: NewRun, release: Release, since: float) -> None:
+        run = OwnedRun(
+            run_id=new.run_id,
+            tenant_id=new.tenant_id,
+            user_id=new.user_id,
+            remembers=new.remembers,
+            thread_id=new.thread_id,
+            agent=new.agent,
+            release=new.release,
+            epoch=1,
+            attempt=1,
+            input=new.input,
+            last_sequence=1,
+            deadline_at=datetime.now(UTC) + timedelta(seconds=new.time_limit_s),
+            traceparent=new.traceparent,
+        )
+        self._keeper.hold(run.run_id, run.epoch, since=since)
+        self._begin(run, release, LoggedPast(), since=since)
+
+    def _begin(
+        self,
+        run: OwnedRun,
+        plan: Release | Failure,
+        past: LoggedPast,
+        *,
+        since: float,
+    ) -> None:
+        """Starts the execution in a task of its own, with nothing of whatever request it came by."""
+        journal = RunJournal(run.run_id, run.epoch, last_sequence=run.last_sequence)
+        stop = StopSignal(has_lease=partial(self._keeper.has_lease, run.run_id))
+        self._parts.writer.attach(journal, on_lost=partial(self._stop_lost, run.run_id, stop))
+        execution = RunExecution(run, plan, self._parts, journal=journal, stop=stop, past=past, began=since)
+        task = asyncio.get_running_loop().create_task(
+            execution.execute(), name=f"run {run.run_id}", context=contextvars.Context()
+        )
+        stop.bind(task)
+        self._active[run.run_id] = _Active(run, journal, stop, task)
+        self._parts.metrics.active.set(len(self._active))
+        task.add_done_callback(partial(self._let_go, run.run_id))
+
+    def _plan_of(self, run: OwnedRun) -> Release | Failure:
+        """Returns the release that the run is pinned to, or what it ends with because it cannot be gone on with."""
+        if run.attempt > self._limits.max_attempts:
+            self._parts.metrics.dead_letters.inc()
+            return CRASHED_TOO_OFTEN
+        try:
+            return self._parts.catalogue.resolve(f"{run.agent}@{run.release}")
+        except NotFoundError as error:
+            return failure_of(error)
+
+    def _stop_lost(self, run_id: UUID, stop: StopSignal) -> None:
+        self._parts.metrics.lost_leases.inc()
+        _log.warning("run lost to another owner", extra={"run_id": str(run_id)})
+        self._keeper.drop(run_id)
+        stop.request(StopReason.LOST)
+
+    def _let_go(self, run_id: UUID, task: asyncio.Task[None]) -> None:
+        active = self._active.get(run_id)
+        if active is not None and active.task is task:
+            del self._active[run_id]
+            self._keeper.drop(run_id)
+        self._parts.metrics.active.set(len(self._active))
+        self._on_finished()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("an execution failed outside its graph", extra={"run_id": str(run_id)}, exc_info=error)
+
+    async def _read_log(self, run_id: UUID) -> list[StoredEvent]:
+        log: list[StoredEvent] = []
+        while True:
+            page = await self._events.read(run_id, after_sequence=len(log), limit=_PAGE)
+            log.extend(page)
+            if len(page) < _PAGE:
+                return log
+
+    async def _wait_for_tasks(self, timeout_s: float) -> None:
+        tasks = [active.task for active in self._active.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _hand_back(self, left: list[_Active]) -> None:
+        """Stores what was made and ends the leases, so that another process goes on at once."""
+        if not left:
+            return
+        await asyncio.gather(*(self._last_flush(active) for active in left))
+        mine = {active.run.run_id: active.run.epoch for active in left if not active.journal.is_lost}
+        try:
+            await self._store.release(mine, owner=self._owner)
+        except FlotillaError as error:
+            _log.warning("runs could not be handed back", extra={"runs": len(mine), "error": error.message})
+            return
+        self._parts.metrics.handed_back.inc(len(mine))
+        _log.info("runs handed back", extra={"runs": len(mine)})
+
+    async def _last_flush(self, active: _Active) -> None:
+        try:
+            async with asyncio.timeout(self._limits.stop_grace_s):
+                await active.journal.commit()
+        except (FlotillaError, TimeoutError) as error:
+            _log.warning(
+                "a run's last events are not stored", extra={"run_id": str(active.run.run_id), "error": str(error)}
+            )
+        if not active.task.done():
+            # It does not let go: its epoch is spent, so that it cannot write beside the next owner.
+            active.task.cancel()

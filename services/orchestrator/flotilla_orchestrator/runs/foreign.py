@@ -1,0 +1,31 @@
+"""Writes what a graph from somebody else's code streams into the event log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk, BaseMessage
+
+from flotilla_orchestrator.runs import events
+from flotilla_orchestrator.runs.journal import RunJournal, Speaker
+
+
+class ForeignStream:
+    """Turns LangGraph's streams into events of one run."""
+
+    def __init__(self, journal: RunJournal) -> None:
+        self._journal = journal
+
+    def message(self, namespace: Sequence[str], chunk: BaseMessage, metadata: Mapping[str, Any]) -> None:
+        """Adds a token of a chat model inside the graph."""
+        text = str(chunk.text)
+        if not isinstance(chunk, AIMessageChunk) or not text:
+            return
+        # Only the root graph's speakers talk to the caller, as far as anybody can know.
+        node = str(metadata.get("langgraph_node", ""))
+        self._journal.token(Speaker(chunk.id or "", node, "|".join(namespace), is_answer=not namespace), text)
+
+    def custom(self, namespace: Sequence[str], data: Any) -> None:
+        """Adds data that a node sent by LangGraph's stream writer."""
+        self._journal.emit(events.custom(data_json=events.json_of(data), namespace="|".join(namespace)))

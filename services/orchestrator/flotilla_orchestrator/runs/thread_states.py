@@ -1,0 +1,63 @@
+"""A thread's checkpoints as LangGraph reads and writes them during one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+
+from flotilla_orchestrator.graphs.catalogue import CompiledGraph, Release
+from flotilla_orchestrator.model import CheckpointRow, OwnedRun
+from flotilla_orchestrator.runs.checkpoint_journal import CheckpointJournal
+from flotilla_orchestrator.runs.checkpoints.run_saver import RunSaver
+from flotilla_orchestrator.runs.checkpoints.topology import Topology, topologies
+from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, CheckpointStore
+
+OpenCheckpoints = Callable[[UUID], CheckpointStore]
+"""Returns the checkpoints of a tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """The thread of one run."""
+
+    run: OwnedRun
+    store: CheckpointStore
+    saver: RunSaver
+    journal: CheckpointJournal
+
+    @property
+    def config(self) -> RunnableConfig:
+        """Names the thread to LangGraph."""
+        return {"configurable": {"thread_id": str(self.run.thread_id)}}
+
+    @property
+    def unwritten(self) -> Sequence[CheckpointRow]:
+        """Checkpoints that the run's end has to write."""
+        return [*self.saver.held, *self.journal.final]
+
+    async def has_begun(self) -> bool:
+        """Whether the thread's latest checkpoint is of this run, so that it goes on from there."""
+        latest = await self.store.find(CheckpointQuery(self.run.thread_id, "", limit=1))
+        return bool(latest) and latest[0].row.run_id == self.run.run_id
+
+
+class ThreadStates:
+    """Opens the threads of runs; knows each release's topology."""
+
+    def __init__(self, open_checkpoints: OpenCheckpoints) -> None:
+        self._open_checkpoints = open_checkpoints
+        self._topologies: dict[str, Mapping[tuple[str, ...], Topology]] = {}
+
+    def open(
+        self, run: OwnedRun, release: Release, graph: CompiledGraph, *, journal: CheckpointJournal, is_new: bool
+    ) -> RunState:
+        """Returns the thread of a run; is_new: nothing can be stored for it yet."""
+        known = self._topologies.get(release.hash)
+        if known is None:
+            known = self._topologies[release.hash] = topologies(graph)
+        store = self._open_checkpoints(run.tenant_id)
+        saver = RunSaver(store, journal, run_id=run.run_id, topologies=known, is_new_thread=is_new)
+        return RunState(run, store, saver, journal)

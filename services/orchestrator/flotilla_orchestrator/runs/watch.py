@@ -1,0 +1,196 @@
+"""Views of the event log: from memory for runs of this process, by one batched query for the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from uuid import UUID
+
+from flotilla_common.errors import FlotillaError, UnavailableError
+
+from flotilla_orchestrator.model import StoredEvent
+from flotilla_orchestrator.runs.events import ends_the_log
+from flotilla_orchestrator.runs.metrics import RunMetrics
+from flotilla_orchestrator.stores.run_store import EventReader
+
+_log = logging.getLogger(__name__)
+
+_QUEUE_EVENTS = 256
+"""How many events may wait in memory for one slow reader."""
+_PAGE = 500
+
+
+class _Watcher:
+    """One reader's place in the log and what waits for it in memory."""
+
+    __slots__ = ("_arrived", "_waiting", "has_missed", "is_cut", "position", "received")
+
+    def __init__(self, position: int, *, has_missed: bool) -> None:
+        self.position = position
+        """The last event that was given to the reader."""
+        self.received = position
+        """The last event that was given to the watcher."""
+        self.has_missed = has_missed
+        """Whether the database holds events that are not in memory."""
+        self.is_cut = False
+        """Whether the process goes and the reader has to watch at another one."""
+        self._waiting: list[StoredEvent] = []
+        self._arrived = asyncio.Event()
+
+    def push(self, events: Sequence[StoredEvent]) -> bool:
+        """Adds stored events; returns False when the reader is too slow and must read them from the database."""
+        self.received = max(self.received, events[-1].sequence)
+        self._arrived.set()
+        if len(self._waiting) + len(events) > _QUEUE_EVENTS:
+            self._waiting.clear()
+            self.has_missed = True
+            return False
+        self._waiting.extend(events)
+        return True
+
+    def cut(self) -> None:
+        """Ends the watching after what is in memory."""
+        self.is_cut = True
+        self._arrived.set()
+
+    async def next(self) -> list[StoredEvent]:
+        """Returns the events that continue the log without a gap; empty when there is one."""
+        if not self.is_cut:
+            await self._arrived.wait()
+        self._arrived.clear()
+        waiting, self._waiting = self._waiting, []
+        fresh = [event for event in waiting if event.sequence > self.position]
+        if fresh and fresh[0].sequence != self.position + 1:
+            self.has_missed = True
+        return [] if self.has_missed else fresh
+
+
+class RunView:
+    """One reader's view of a run: an iterator over what each flush stored, which ends after a terminal event."""
+
+    def __init__(
+        self,
+        run_id: UUID,
+        watcher: _Watcher,
+        reader: EventReader,
+        *,
+        has_ended: bool,
+        on_close: Callable[[UUID, _Watcher], None],
+    ) -> None:
+        self.run_id = run_id
+        self._watcher = watcher
+        self._reader = reader
+        self._has_ended = has_ended
+        self._on_close = on_close
+        self._is_over = False
+
+    def __enter__(self) -> RunView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the watching, and nothing else."""
+        self._on_close(self.run_id, self._watcher)
+
+    def __aiter__(self) -> AsyncIterator[Sequence[StoredEvent]]:
+        return self
+
+    async def __anext__(self) -> Sequence[StoredEvent]:
+        while not self._is_over:
+            events = await self._next()
+            if not events and self._watcher.is_cut:
+                raise UnavailableError("This process goes; watch the run again.", reason="draining", retry_after_s=0)
+            if events:
+                self._watcher.position = events[-1].sequence
+                self._is_over = ends_the_log(events[-1].payload)
+                return events
+            self._is_over = self._has_ended
+        raise StopAsyncIteration
+
+    async def _next(self) -> Sequence[StoredEvent]:
+        """Returns what comes next: from memory, or where memory has a gap, from the database."""
+        watcher = self._watcher
+        if not watcher.has_missed:
+            return await watcher.next()
+        watcher.has_missed = False
+        events = await self._reader.read(self.run_id, after_sequence=watcher.position, limit=_PAGE)
+        if len(events) == _PAGE:
+            watcher.has_missed = True
+        if events:
+            watcher.received = max(watcher.received, events[-1].sequence)
+        return events
+
+
+class WatchHub:
+    """Gives every reader of a run the same sequence, wherever the run is executed."""
+
+    def __init__(self, reader: EventReader, *, metrics: RunMetrics, poll_interval_s: float = 0.05) -> None:
+        self._reader = reader
+        self._metrics = metrics
+        self._poll_interval_s = poll_interval_s
+        self._watchers: dict[UUID, set[_Watcher]] = {}
+        self._has_watchers = asyncio.Event()
+
+    def deliver(self, run_id: UUID, events: Sequence[StoredEvent]) -> None:
+        """Hands stored events to the run's watchers; never waits for them."""
+        for watcher in self._watchers.get(run_id, ()):
+            if not watcher.push(events):
+                self._metrics.slow_watchers.inc()
+
+    def open(self, run_id: UUID, *, after_sequence: int = 0, is_new: bool = False, has_ended: bool = False) -> RunView:
+        """Opens a view of a run's events after a sequence number; from now on it misses none.
+
+        is_new: the run is accepted after this call, by this process, so that there is nothing to read yet.
+        has_ended: the run is over, so that nothing comes after what the database holds.
+        """
+        watcher = _Watcher(after_sequence, has_missed=not is_new)
+        self._watchers.setdefault(run_id, set()).add(watcher)
+        self._has_watchers.set()
+        self._metrics.watchers.inc()
+        return RunView(run_id, watcher, self._reader, has_ended=has_ended, on_close=self._unsubscribe)
+
+    def close(self) -> None:
+        """Cuts all views, because this process goes."""
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.cut()
+
+    async def poll(self, is_local: Callable[[UUID], bool]) -> None:
+        """Reads on for watched runs that other processes execute, until it is cancelled."""
+        while True:
+            await self._has_watchers.wait()
+            positions = {
+                run_id: min(watcher.received for watcher in watchers)
+                for run_id, watchers in self._watchers.items()
+                if not is_local(run_id)
+            }
+            if positions:
+                await self._read_remote(positions)
+            await asyncio.sleep(self._poll_interval_s)
+
+    async def _read_remote(self, positions: dict[UUID, int]) -> None:
+        try:
+            found = await self._reader.read_many(positions)
+        except FlotillaError as error:
+            _log.warning("watched runs cannot be read", extra={"reason": error.reason, "error": error.message})
+            await asyncio.sleep(min(1.0, 10 * self._poll_interval_s))
+            return
+        by_run: dict[UUID, list[StoredEvent]] = {}
+        for event in found:
+            by_run.setdefault(event.run_id, []).append(event)
+        for run_id, events in by_run.items():
+            self.deliver(run_id, events)
+
+    def _unsubscribe(self, run_id: UUID, watcher: _Watcher) -> None:
+        watchers = self._watchers.get(run_id, set())
+        if watcher not in watchers:
+            return
+        self._metrics.watchers.dec()
+        watchers.remove(watcher)
+        if not watchers:
+            del self._watchers[run_id]
+        if not self._watchers:
+            self._has_watchers.clear()
