@@ -45,7 +45,7 @@ class _Position:
     row: CheckpointRow | None = None
     """Unset when the checkpoint was read from the store."""
     is_held: bool = False
-    """The input's checkpoint, not handed over so far."""
+    """It holds no more than the input, and was not handed over so far."""
     writes: list[PendingWrites] = field(default_factory=list)
 
 
@@ -114,14 +114,14 @@ class RunSaver(FlotillaSaver):
         full = get_serializable_checkpoint_metadata(config, metadata)
         full["run_id"] = str(self._run_id)
         row = to_row(self.serde, config, checkpoint, full, run_id=self._run_id, next_nodes=next_nodes)
-        before = self._positions.get(namespace)
-        if before and before.row and before.is_held and before.checkpoint_id == row.parent_id:
-            row = replace(row, parent_id=before.row.parent_id)
+        replaced = self._replaced_by(row)
+        if replaced:
+            row = replace(row, parent_id=replaced.parent_id)
         self._forget_inner(namespace)
         position = _Position(row.checkpoint_id, len(next_nodes) if topology else None, row)
+        position.is_held = metadata["source"] == "input" or bool(next_nodes)
+        position.is_held &= self._is_input(topology, metadata, replaced)
         self._positions[namespace] = position
-        # A delta channel is read from the checkpoints and writes before it, so there none may be left out.
-        position.is_held = metadata["source"] == "input" and topology is not None and not topology.has_delta_channels
         if not position.is_held:
             is_final = not namespace and not next_nodes and metadata["source"] == "loop"
             await self._hand_over(row, is_final=is_final)
@@ -141,6 +141,20 @@ class RunSaver(FlotillaSaver):
             position.writes.append(pending)
         await self._commit(self._take_held())
         await self._sink.put_writes(pending)
+
+    def _replaced_by(self, row: CheckpointRow) -> CheckpointRow | None:
+        """Returns the held checkpoint that a new one makes superfluous."""
+        before = self._positions.get(row.namespace)
+        return before.row if before and before.is_held and before.checkpoint_id == row.parent_id else None
+
+    def _is_input(
+        self, topology: Topology | None, metadata: CheckpointMetadata, replaced: CheckpointRow | None
+    ) -> bool:
+        """Tells whether a checkpoint holds no more than the input on top of what is stored."""
+        # A delta channel is read from the checkpoints and writes before it, so there none may be left out.
+        if topology is None or topology.has_delta_channels:
+            return False
+        return metadata["source"] == "input" or (replaced is not None and topology.is_only_start(replaced.next_nodes))
 
     def _is_single_step(
         self, namespace: str, position: _Position, task_id: str, writes: Sequence[tuple[str, Any]]

@@ -19,6 +19,8 @@ from langgraph.channels.last_value import LastValueAfterFinish
 from langgraph.channels.named_barrier_value import NamedBarrierValueAfterFinish
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.types import TASKS
+from langgraph.constants import START
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 
 _NO_WRITES = "__no_writes__"
@@ -42,6 +44,11 @@ class Topology:
         self._nodes_of: Mapping[str, Sequence[str]] = graph.trigger_to_nodes
         self.has_delta_channels = any(isinstance(channel, DeltaChannel) for channel in graph.channels.values())
         """Whether checkpoints need the pending writes of those before them to be read."""
+        self._has_plain_start = isinstance(graph, CompiledStateGraph) and not graph.builder.branches.get(START)
+
+    def is_only_start(self, nodes: Sequence[str]) -> bool:
+        """Tells whether a step of these nodes does no more than copy the input into the state."""
+        return self._has_plain_start and list(nodes) == [START]
 
     def next_nodes(self, checkpoint: Checkpoint) -> list[str]:
         """Returns the node of each task of the next super-step; none at the graph's end.
