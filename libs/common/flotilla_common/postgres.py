@@ -25,6 +25,7 @@ EVERY_TENANT = "*"
 """The value of the setting that row-level security lets see all rows."""
 ROLE_PREFIX = "flotilla_"
 OPEN_TIMEOUT_S = 10.0
+PREPARED_MAX = 500
 _ERRORS: tuple[tuple[type[Exception], type[FlotillaError], str, str], ...] = (
     # The first row that fits counts: psycopg's own OperationalError is the parent of the others.
     (psycopg.errors.SerializationFailure, AbortedError, "write_conflict", "another write came first"),
@@ -64,7 +65,8 @@ async def open_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=wait_s,
-        kwargs={"autocommit": True, "prepare_threshold": 2, "prepared_max": 500},
+        kwargs={"autocommit": True, "prepare_threshold": 2},
+        configure=_configure,
         check=_check_open,
         open=False,
     )
@@ -106,6 +108,11 @@ def map_database_errors() -> Iterator[None]:
 def schema_of(role: str) -> str:
     """Returns the schema of a service's role: flotilla_memory works in memory."""
     return role.removeprefix(ROLE_PREFIX)
+
+
+async def _configure(connection: Connection) -> None:
+    # An attribute of the connection; as an argument of connect it would be taken for a setting of the server.
+    connection.prepared_max = PREPARED_MAX
 
 
 async def _open(pool: Pool) -> None:
