@@ -92,8 +92,8 @@ def _count_word(word: str) -> int:
         return _count_foreign(word)
     body = word if word[0].isalpha() else word[1:]
     if body.islower() or body.istitle():
-        # Ordinary words up to seven letters are one token; longer ones are charged four letters a token.
-        return 1 if len(body) <= 7 else -(-len(body) // 4)
+        # English words of five to eight letters are often one token, names and other languages' words are not.
+        return -(-len(body) // 5)
     return -(-len(body) // 2)
 
 

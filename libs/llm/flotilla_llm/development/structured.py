@@ -49,6 +49,7 @@ _PATTERN_SAMPLES = (
     "+10000000",
 )
 _DEPTH = 12
+_PLAIN = {"type", "description", "title"}
 
 
 class ObjectMaker:
@@ -94,7 +95,7 @@ class ObjectMaker:
         if depth >= _DEPTH:
             return []
         made: list[Any] = []
-        if kind_of(items) == "string" and "enum" not in items:
+        if kind_of(items) == "string" and items.keys() <= _PLAIN:
             made = list(dict.fromkeys(entities.quotations(self._call.question) or entities.names(self._call.question)))
         while len(made) < max(least, min(1, most)):
             made.append(self.make(items, name, depth + 1))

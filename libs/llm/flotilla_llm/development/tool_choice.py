@@ -63,11 +63,11 @@ def _wanted_in(call: ChatCall, clauses: Sequence[str], *, knows_answer: bool) ->
     written: list[WrittenCall] = []
     for clause in clauses:
         scored = sorted(
-            ((_score(tool, clause, knows_answer), tool.name, tool) for tool in call.tools),
-            reverse=True,
-            key=lambda entry: entry[0],
+            ((_score(tool, clause, knows_answer), tool) for tool in call.tools),
+            # Of equals, searching the memory is the last resort.
+            key=lambda entry: (-entry[0], "memory" in entry[1].name),
         )
-        for score, _, tool in scored:
+        for score, tool in scored:
             if score < _ENOUGH:
                 break
             try:
@@ -93,7 +93,7 @@ def _score(tool: ToolOffer, text: str, knows_answer: bool) -> float:
     if names & {"remember", "memorize", "memorise"} or ("save" in names and "memory" in names):
         return 4.0 if _TO_REMEMBER.search(text) and not is_question(text) else 0.0
     if names & {"memory", "memories", "recall"}:
-        return 3.0 if is_personal(text) and not knows_answer else 0.0
+        return _ENOUGH if is_personal(text) and not knows_answer else 0.0
     return _likeness(tool, text) + (1.0 if tool.name.lower() in text.lower() else 0.0) if about else 0.0
 
 
