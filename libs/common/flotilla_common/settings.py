@@ -105,10 +105,7 @@ class SecretFileSource(EnvSettingsSource):
         file = self.env_vars.get(f"{self.env_prefix}{field_name}_file".lower())
         if "SecretStr" not in str(field.annotation) or not file:
             return None, field_name, False
-        try:
-            return SecretStr(Path(file).read_text().rstrip("\n")), field_name, False
-        except OSError as exc:
-            raise SettingsError(f'"{field_name}_file": {exc.strerror}') from exc
+        return SecretStr(Path(file).read_text().rstrip("\n")), field_name, False
 
 
 def load_settings(settings_class: type[SettingsT]) -> SettingsT:
@@ -125,7 +122,9 @@ def load_settings(settings_class: type[SettingsT]) -> SettingsT:
 def _complaints(error: ValidationError | SettingsError, prefix: str) -> list[str]:
     if isinstance(error, SettingsError):
         # Its message names the field in quotes.
-        return [f"{_variable(prefix, str(error).split(chr(34))[1])}: {error}"]
+        variable = _variable(prefix, str(error).split('"')[1])
+        cause = error.__cause__
+        return [f"{variable}_FILE: {cause.strerror}" if isinstance(cause, OSError) else f"{variable}: {error}"]
     # The values stay out of the message: one of them may be a secret.
     found = error.errors(include_input=False, include_url=False, include_context=False)
     return [
