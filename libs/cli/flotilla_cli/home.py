@@ -65,7 +65,8 @@ class Home:
 
     def command(self, subcommand: str) -> str:
         """Returns how the subcommand is typed here for this installation."""
-        program = "flotilla" if shutil.which("flotilla") else os.path.relpath(sys.argv[0])
+        found, here = shutil.which("flotilla"), os.path.relpath(sys.argv[0])
+        program = "flotilla" if found else min(here, os.path.abspath(sys.argv[0]), key=len)
         return f"{program} {subcommand}" if self.is_default else f"{program} {subcommand} --home {self.path}"
 
     @property

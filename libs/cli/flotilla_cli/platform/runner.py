@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 
 import psutil
@@ -23,6 +24,8 @@ from flotilla_cli.supervisor.watch import ProcessFailedError
 
 Report = Callable[[PlatformStatus], None]
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# One Ctrl-C may arrive twice, from the terminal and from a program around us; a later one means it.
+_IMPATIENT_AFTER_S = 1.0
 
 
 class Runner:
@@ -40,6 +43,7 @@ class Runner:
             development_model=platform.plan.provider is None,
         )
         self._stop_asked = asyncio.Event()
+        self._stop_asked_at = 0.0
 
     async def run(self) -> None:
         """Starts everything, runs until a signal, stops everything. Raises CommandError if something fails to start."""
@@ -86,9 +90,12 @@ class Runner:
         await asyncio.to_thread(stop_marked, str(self._home.path))
 
     def _ask_to_stop(self) -> None:
-        if self._stop_asked.is_set():
+        now = time.monotonic()
+        if not self._stop_asked.is_set():
+            self._stop_asked_at = now
+            self._stop_asked.set()
+        elif now - self._stop_asked_at > _IMPATIENT_AFTER_S:
             self._supervisor.kill()
-        self._stop_asked.set()
 
     def _changed(self) -> None:
         self._status.processes = self._supervisor.statuses

@@ -45,11 +45,13 @@ class Supervisor:
         """Ends everything, the last group first; a group ends together."""
         if self._log_keeper is not None:
             self._log_keeper.cancel()
+        # Before anything ends: what goes because its peers went is not a crash.
+        await asyncio.gather(*(watch.let_go() for group in self._groups for watch in group))
         for group in reversed(self._groups):
             await asyncio.gather(*(watch.stop() for watch in group))
 
     def kill(self) -> None:
-        """Kills everything without asking."""
+        """Kills everything without asking; for a stop that takes too long."""
         for group in self._groups:
             for watch in group:
                 watch.kill()

@@ -55,11 +55,15 @@ class Watch:
                 raise ProcessFailedError(self.spec, f"ended with code {code} while starting")
             await asyncio.sleep(self.backoff.next_delay_s(ran_for_s=0))
 
-    async def stop(self) -> None:
-        """Ends the process for good."""
+    async def let_go(self) -> None:
+        """Stops starting the process again, however it ends."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Ends the process for good."""
+        await self.let_go()
         if self._child is None:
             return
         self._change(ProcessState.STOPPING)
