@@ -22,9 +22,10 @@ def new_graph(state: type[Any]) -> Graph:
 
 def add_node(graph: Graph, name: str, node: Node, *, leads_to: tuple[str, ...]) -> None:
     """Adds a node; `leads_to` names where its Commands go."""
-    # LangGraph gives a node config and runtime together, but its type has no such case.
+    # LangGraph gives a node config and runtime together, but its type has no such case. Without an input schema it
+    # would show a node only those channels that the class in its signature names.
     action: Any = node
-    graph.add_node(name, action, destinations=leads_to)
+    graph.add_node(name, action, input_schema=graph.state_schema, destinations=leads_to)
 
 
 def tools_node(name: str) -> str:
