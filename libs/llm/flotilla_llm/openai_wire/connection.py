@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
 
 import aiohttp
 import orjson
@@ -13,7 +12,7 @@ import orjson
 from flotilla_llm.failures import failure
 from flotilla_llm.model import ChatReply, ChatRequest, EmbeddingReply, StreamPart
 from flotilla_llm.openai_wire.payload import chat_body, embedding_body
-from flotilla_llm.openai_wire.problems import map_transport_errors, raise_for_status
+from flotilla_llm.openai_wire.problems import map_shape_errors, map_transport_errors, raise_for_status
 from flotilla_llm.openai_wire.reply import StreamReader, read_embeddings, read_reply
 from flotilla_llm.openai_wire.sse import EventParser
 from flotilla_llm.openai_wire.watchdog import Watchdog
@@ -55,17 +54,21 @@ class OpenAIConnection:
     async def complete(self, request: ChatRequest) -> ChatReply:
         """Returns one attempt's whole reply."""
         body = chat_body(self.route, request, stream=False)
-        return read_reply(await self._fetch("/chat/completions", body), self.name, self.route, request)
+        reply = await self._fetch("/chat/completions", body)
+        with map_shape_errors():
+            return read_reply(orjson.loads(reply), self.name, self.route, request)
 
     async def embed(self, texts: Sequence[str]) -> EmbeddingReply:
         """Returns one attempt's vectors."""
-        return read_embeddings(await self._fetch("/embeddings", embedding_body(self.route, texts)), self.route, texts)
+        reply = await self._fetch("/embeddings", embedding_body(self.route, texts))
+        with map_shape_errors():
+            return read_embeddings(orjson.loads(reply), self.route, texts)
 
-    async def _fetch(self, path: str, body: bytes) -> Any:
+    async def _fetch(self, path: str, body: bytes) -> bytes:
         with map_transport_errors():
             async with asyncio.timeout(self.route.timeouts.total_s), self._post(path, body, None) as response:
                 await raise_for_status(response)
-                return orjson.loads(await response.read())
+                return await response.read()
 
     @asynccontextmanager
     async def _post(self, path: str, body: bytes, headers_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -99,14 +102,14 @@ async def _read_parts(
     parser = EventParser()
     while not reader.is_done:
         chunk = await response.content.readany()
-        if not chunk:
-            yield reader.read(parser.finish())
-            return
-        parts = reader.read(parser.feed(chunk))
+        with map_shape_errors():
+            parts = reader.read(parser.feed(chunk) if chunk else parser.finish())
         if reader.is_alive:
             watchdog.heard()
         if parts:
             yield parts
+        if not chunk:
+            return
 
 
 async def _read_last_chunk(response: aiohttp.ClientResponse) -> None:

@@ -33,8 +33,15 @@ def map_transport_errors() -> Iterator[None]:
         raise failure("model_stream_broken", "The model provider broke off its reply.") from exc
     except aiohttp.ClientError as exc:
         raise failure("model_unavailable", "The model provider cannot be reached.") from exc
-    except orjson.JSONDecodeError as exc:
-        raise failure("model_bad_reply", "The model provider sent something that is not JSON.") from exc
+
+
+@contextmanager
+def map_shape_errors() -> Iterator[None]:
+    """Turns what goes wrong while a provider's JSON is read into model_bad_reply."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
+        raise failure("model_bad_reply", "The model provider sent something that is not the OpenAI wire.") from exc
 
 
 async def raise_for_status(response: aiohttp.ClientResponse) -> None:

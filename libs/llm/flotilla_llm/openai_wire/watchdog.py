@@ -36,8 +36,11 @@ class Watchdog:
             self._timer.cancel()
 
     def heard(self) -> None:
-        """Starts the next gap; only the time is kept, the timer looks when it fires."""
+        """Starts the next gap; mostly only the time is kept, and the timer looks at it when it fires."""
         self._late_at = min(self._loop.time() + self._between_s, self._deadline)
+        if self._timer is not None and self._late_at < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._late_at, self._check)
 
     def _check(self) -> None:
         if self._loop.time() < self._late_at:
