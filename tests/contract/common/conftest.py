@@ -1,0 +1,64 @@
+"""Fixtures: keys, a signer, and servers on demand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from contract.common.peer import SERVICE, Peer, Serve, settings
+from flotilla_common.identity import IdentitySigner, generate_key_pair
+from flotilla_common.rpc.channel import open_channel
+from flotilla_common.serve import open_server
+
+_MAKERS: dict[str, Callable[..., Any]] = {
+    "Unary": grpc.unary_unary_rpc_method_handler,
+    "Stream": grpc.unary_stream_rpc_method_handler,
+    "Collect": grpc.stream_unary_rpc_method_handler,
+    "Talk": grpc.stream_stream_rpc_method_handler,
+}
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    for issuer in ("gateway", "orchestrator"):
+        generate_key_pair(folder / f"{issuer}.pem", folder / f"{issuer}.pub")
+    return folder
+
+
+@pytest.fixture
+def signer(keys: Path) -> IdentitySigner:
+    return IdentitySigner("gateway", keys / "gateway.pem")
+
+
+@pytest.fixture
+async def serve(keys: Path, signer: IdentitySigner) -> AsyncIterator[Serve]:
+    """Starts servers: `peer = await serve(Unary=behavior, app_env="production", default_timeout_s=1)`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *, default_timeout_s: float = 30.0, drain: Any = None, app_env: str = "test", **behaviors: Any
+        ) -> Peer:
+            handlers = {name: _MAKERS[name](behavior) for name, behavior in behaviors.items()}
+            server = await stack.enter_async_context(
+                open_server(
+                    settings(keys, app_env=app_env),
+                    service_name="memory",
+                    full_service_names=[SERVICE],
+                    register=lambda server: server.add_generic_rpc_handlers(
+                        (grpc.method_handlers_generic_handler(SERVICE, handlers),)
+                    ),
+                    drain=drain,
+                    default_timeout_s=default_timeout_s,
+                )
+            )
+            channel = await stack.enter_async_context(
+                open_channel(f"127.0.0.1:{server.port}", audience="memory", signer=signer)
+            )
+            return Peer(server, channel)
+
+        yield start
