@@ -12,6 +12,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from flotilla_orchestrator.graphs.context import RunContext
+from flotilla_orchestrator.graphs.invocation import invoke
 from flotilla_orchestrator.graphs.messages import (
     ConversationState,
     calls_made,
@@ -77,7 +78,7 @@ class AnswerNodes:
         """Invokes the server-side calls; the turn ends when the caller has calls of its own to answer."""
         run: RunContext = runtime.context
         message = last_reply(state["messages"])
-        update = {"messages": await run.invoke_tools(step_of(config), message)}
+        update = {"messages": await invoke(self.speaker, message, run, step_of(config))}
         _, caller_calls = split_calls(message, run)
         return update if caller_calls else Command(update=update, goto=self.name)
 

@@ -13,6 +13,7 @@ from langgraph.types import Command
 
 from flotilla_orchestrator.graphs.answer import AnswerNodes
 from flotilla_orchestrator.graphs.context import RunContext
+from flotilla_orchestrator.graphs.invocation import invoke
 from flotilla_orchestrator.graphs.messages import (
     calls_made,
     continues_turn,
@@ -94,8 +95,9 @@ class InnerNodes:
 
     async def tools(self, state: PipelineState, config: RunnableConfig, runtime: Runtime[Any]) -> Command[str]:
         """Invokes the step's calls."""
-        work = work_of(state, runtime.context)
-        results = await runtime.context.invoke_tools(step_of(config), last_reply(work["messages"]))
+        run: RunContext = runtime.context
+        work = work_of(state, run)
+        results = await invoke(self.step.speaker, last_reply(work["messages"]), run, step_of(config))
         return Command(update={"work": {**work, "messages": [*work["messages"], *results]}}, goto=self.step.name)
 
     def add_to(self, graph: Graph) -> None:

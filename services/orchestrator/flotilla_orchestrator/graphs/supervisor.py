@@ -13,6 +13,7 @@ from langgraph.types import Command
 
 from flotilla_orchestrator.graphs.answer import AnswerNodes, Briefing
 from flotilla_orchestrator.graphs.context import RunContext
+from flotilla_orchestrator.graphs.invocation import invoke
 from flotilla_orchestrator.graphs.messages import (
     ConversationState,
     calls_made,
@@ -158,8 +159,9 @@ class WorkerNodes:
 
     async def tools(self, state: SupervisorState, config: RunnableConfig, runtime: Runtime[Any]) -> Command[str]:
         """Invokes the sub-agent's calls."""
-        work = work_of(state, runtime.context)
-        results = await runtime.context.invoke_tools(step_of(config), last_reply(work["messages"]))
+        run: RunContext = runtime.context
+        work = work_of(state, run)
+        results = await invoke(self.speaker, last_reply(work["messages"]), run, step_of(config))
         return Command(update={"work": {**work, "messages": [*work["messages"], *results]}}, goto=self.name)
 
     def add_to(self, graph: Graph) -> None:

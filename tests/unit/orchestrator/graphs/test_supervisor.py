@@ -156,3 +156,15 @@ async def test_callers_results_go_straight_to_the_writer_who_still_knows_the_fin
     assert run.nodes() == ["writer"]
     assert "1969" in run.system_prompt(0)
     assert texts(values)[-1] == ("ai", "In 1969, in rain.")
+
+
+async def test_sub_agent_cannot_use_what_only_another_one_was_given(tmp_path: Path) -> None:
+    run = ScriptedRun(
+        [route("researcher"), Say(calls=["clock", "calculator"]), Say("42"), route("writer"), Say("done")]
+    )
+
+    await team(tmp_path).run(run, human("sum?"))
+
+    assert [names for _, names in run.invoked] == [["calculator"]]
+    results = [message["content"] for message in run.turns[2][1].messages if message["type"] == "tool"]
+    assert results == ["You have no tool 'clock'.", "calculator says 42"]
