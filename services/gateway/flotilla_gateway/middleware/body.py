@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flotilla_gateway.wires.reply import send_error
 
+_DISCARD_S = 1.0
+_MOST_DISCARDED_BYTES = 20_000_000
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TO_PARENTHESES = bytes.maketrans(b"{}[]", b"()()")
@@ -38,6 +40,7 @@ class BodyMiddleware:
             await _refuse(scope, send, _error("The body came too slowly.", "body_too_slow"))
             return
         except FlotillaError as error:
+            await _discard(receive)
             await _refuse(scope, send, error)
             return
         if body is None:
@@ -104,6 +107,20 @@ async def _refuse(scope: Scope, send: Send, error: FlotillaError) -> None:
     # What is left of the body would be taken for the next request.
     scope["state"]["reply_headers"].append((b"connection", b"close"))
     await send_error(scope, send, error)
+
+
+async def _discard(receive: Receive) -> None:
+    """Reads on for a moment: a connection that is closed with unread bytes is reset, and the reply lost with it."""
+    left = _MOST_DISCARDED_BYTES
+    try:
+        async with asyncio.timeout(_DISCARD_S):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return
 
 
 def _error(message: str, reason: str) -> InvalidArgumentError:

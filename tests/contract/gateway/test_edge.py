@@ -1,0 +1,202 @@
+"""What every path has: ids, headers, bounds, shapes of errors; and models, embeddings and status."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from fakes.gateway import RunningGateway, running_gateway
+from fakes.orchestrator import CREATED_S, FakeOrchestrator, Pause, done
+from openai import AsyncOpenAI
+
+ASK: Any = [{"role": "user", "content": "Hello?"}]
+
+
+@pytest.fixture
+async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
+    key = await gateway.key()
+    async with httpx.AsyncClient(base_url=gateway.url, headers={"x-api-key": key}) as made:
+        yield made
+
+
+async def test_models_are_the_agents(client: AsyncOpenAI) -> None:
+    models = [model async for model in client.models.list()]
+
+    assert [(model.id, model.object, model.created, model.owned_by) for model in models] == [
+        ("assistant", "model", CREATED_S, "flotilla"),
+        ("research", "model", CREATED_S, "flotilla"),
+    ]
+
+
+async def test_model_is_found_by_name_and_release(client: AsyncOpenAI) -> None:
+    assert (await client.models.retrieve("assistant")).id == "assistant"
+    assert (await client.models.retrieve("assistant@a1b2c3d4")).id == "assistant@a1b2c3d4"
+    for unknown in ("nobody", "assistant@ffffffff", "assistant@a1"):
+        with pytest.raises(openai.NotFoundError):
+            await client.models.retrieve(unknown)
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+async def test_embeddings(client: AsyncOpenAI, orchestrator: FakeOrchestrator, encoding: Any) -> None:
+    reply = await client.embeddings.create(model="embedding", input=["abc", "de"], encoding_format=encoding)
+
+    assert reply.usage.total_tokens == 6
+    vectors: list[Any] = [item.embedding for item in reply.data]
+    as_text, as_numbers = ["AABAQAAAAD8AAIC/", "AAAAQAAAAD8AAIC/"], [[3.0, 0.5, -1.0], [2.0, 0.5, -1.0]]
+    assert vectors == (as_text if encoding == "base64" else as_numbers)
+
+
+@pytest.mark.parametrize(("changes", "param"), [({"input": [1, 2]}, "input[0]"), ({"dimensions": 5}, "dimensions")])
+async def test_embeddings_refuse_by_name(client: AsyncOpenAI, changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.post("/embeddings", body={"model": "m", "input": "x", **changes}, cast_to=object)
+
+    assert caught.value.param == param
+
+
+async def test_every_reply_has_its_ids_and_security_headers(http: httpx.AsyncClient) -> None:
+    given = await http.get("/ok", headers={"x-request-id": "mine-1"})
+    made = await http.get("/v1/models", headers={"x-request-id": "not valid!"})
+
+    assert given.headers["x-request-id"] == "mine-1"
+    assert re.fullmatch(r"[0-9a-f-]{36}", made.headers["x-request-id"])
+    for reply in (given, made):
+        assert float(reply.headers["x-process-time"]) >= 0
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in reply.headers["content-security-policy"]
+        assert "server" not in reply.headers
+
+
+async def test_request_id_and_trace_reach_the_orchestrator(
+    http: httpx.AsyncClient, orchestrator: FakeOrchestrator
+) -> None:
+    await http.post(
+        "/v1/chat/completions", json={"model": "assistant", "messages": ASK}, headers={"x-request-id": "req-9"}
+    )
+
+    assert orchestrator.metadata[0]["x-request-id"] == "req-9"
+    assert orchestrator.metadata[0]["x-flotilla-identity"].count(".") == 2
+
+
+async def test_unknown_paths_and_methods_have_the_shape_of_their_wire(http: httpx.AsyncClient) -> None:
+    unknown, wrong, elsewhere = await http.get("/v1/nothing"), await http.put("/v1/models"), await http.get("/nothing")
+
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "invalid_request_error")
+    assert (wrong.status_code, wrong.json()["error"]["code"], wrong.headers["allow"]) == (
+        405,
+        "method_not_allowed",
+        "GET",
+    )
+    assert (elsewhere.status_code, list(elsewhere.json())) == (404, ["detail"])
+    assert all(reply.headers["x-request-id"] for reply in (unknown, wrong, elsewhere))
+
+
+async def test_too_large_body_is_refused_however_it_comes(
+    http: httpx.AsyncClient, orchestrator: FakeOrchestrator
+) -> None:
+    async def chunked() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b" " * 50_000
+
+    announced = await http.post("/v1/chat/completions", content=b" " * 1_000_001)
+    streamed = await http.post("/v1/chat/completions", content=chunked())
+
+    for reply in (announced, streamed):
+        assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
+        assert reply.headers["connection"] == "close"
+
+
+async def test_encoded_and_deep_bodies_are_refused(http: httpx.AsyncClient) -> None:
+    deep = b'{"messages":' + b"[" * 64 + b"]" * 64 + b"}"
+
+    encoded = await http.post("/v1/chat/completions", content=b"x", headers={"content-encoding": "gzip"})
+    nested = await http.post("/v1/chat/completions", content=deep)
+
+    assert (encoded.status_code, encoded.json()["error"]["code"]) == (415, "unsupported_encoding")
+    assert (nested.status_code, nested.json()["error"]["code"]) == (400, "json_too_deep")
+
+
+async def test_slow_body_is_refused_and_its_connection_closed(gateway: RunningGateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{")
+
+    async with asyncio.timeout(5):
+        reply = await reader.read()
+    writer.close()
+
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b'"body_too_slow"' in reply
+
+
+async def test_status_paths_need_no_key(gateway: RunningGateway) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url) as stranger:
+        ok, health, info, ready = [await stranger.get(path) for path in ("/ok", "/health", "/info", "/ready")]
+        documents = [await stranger.get(path) for path in ("/openapi.json", "/docs")]
+
+    assert [reply.status_code for reply in (ok, health, info, ready, *documents)] == [200] * 6
+    assert ok.json() == {"ok": True}
+    assert ready.json()["dependencies"]["orchestrator"]["state"] == "up"
+    assert ready.json()["dependencies"]["orchestrator"]["latency_ms"] >= 0
+    assert "/v1/chat/completions" in documents[0].json()["paths"]
+
+
+async def test_ready_fails_without_an_orchestrator(tmp_path: Path) -> None:
+    async with running_gateway("127.0.0.1:1", tmp_path) as gateway, httpx.AsyncClient() as stranger:
+        reply = await stranger.get(f"{gateway.url}/ready")
+
+    assert (reply.status_code, reply.json()["dependencies"]["orchestrator"]["state"]) == (503, "down")
+
+
+async def test_pages_of_allowed_origins_may_call(orchestrator_at: tuple[FakeOrchestrator, str], tmp_path: Path) -> None:
+    asks = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    async with (
+        running_gateway(orchestrator_at[1], tmp_path, origins=["https://app.example"]) as gateway,
+        httpx.AsyncClient(base_url=gateway.url) as page,
+    ):
+        preflight = await page.options("/v1/chat/completions", headers=asks)
+        reply = await page.get("/ok", headers={"origin": "https://app.example"})
+        foreign = await page.get("/ok", headers={"origin": "https://evil.example"})
+
+    allowed = {name.lower() for name in preflight.headers["access-control-allow-headers"].split(", ")}
+    assert allowed >= {
+        "authorization", "x-api-key", "x-auth-scheme", "content-type", "last-event-id", "accept", "cache-control",
+        "idempotency-key", "x-thread-id",
+    }  # fmt: skip
+    assert reply.headers["access-control-expose-headers"].lower().split(", ") == [
+        "content-location", "location", "x-pagination-total", "x-pagination-next", "x-request-id", "x-run-id",
+        "retry-after",
+    ]  # fmt: skip
+    assert "access-control-allow-origin" not in foreign.headers
+
+
+async def until_refused(port: int) -> None:
+    """Connects until nobody accepts."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)
+
+
+async def test_stream_goes_on_while_the_server_stops(
+    gateway: RunningGateway, client: AsyncOpenAI, orchestrator: FakeOrchestrator
+) -> None:
+    pause = Pause()
+    orchestrator.script = lambda _: [pause, done("All of it.")]
+    chat = await client.chat.completions.create(model="assistant", messages=ASK, stream=True)
+
+    gateway.server.stop()
+    await until_refused(gateway.server.bound_port)
+    pause.gate.set()
+
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in chat]) == "All of it."
+    assert not orchestrator.last.cancelled.is_set()

@@ -1,0 +1,180 @@
+"""What the OpenAI wire refuses, and how it says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from fakes.gateway import RunningGateway
+from fakes.orchestrator import FakeOrchestrator
+from flotilla_common.errors import (
+    AbortedError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from flotilla_gateway.model import DEFAULT_TENANT_ID, Scope
+from openai import AsyncOpenAI
+
+ASK: Any = [{"role": "user", "content": "Hello?"}]
+CALL: Any = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOOL: Any = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}
+                ]
+            },
+            "messages[0].content[1]",
+        ),
+        ({"messages": [*ASK, {"role": "assistant", "content": "x"}]}, "messages"),
+        ({"messages": [*ASK, {"role": "tool", "tool_call_id": "call_x", "content": "x"}]}, "messages[1].tool_call_id"),
+        ({"messages": [*ASK, {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
+        ({"messages": [*ASK, {"role": "assistant", "tool_calls": [CALL]}, *ASK]}, "messages[2]"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ["1", "2", "3", "4", "5"]}, "stop"),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"audio": {"voice": "alloy"}}, "audio"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools[0].function.name"),
+        ({"tools": [TOOL, TOOL]}, "tools[1].function.name"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"metadata": {"thread_id": ""}}, "metadata.thread_id"),
+        ({"metadata": {"on_disconnect": "maybe"}}, "metadata.on_disconnect"),
+    ],
+)
+async def test_bad_body_names_the_field(
+    client: AsyncOpenAI, orchestrator: FakeOrchestrator, changes: dict[str, Any], param: str
+) -> None:
+    body = {"model": "assistant", "messages": ASK, **changes}
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.post("/chat/completions", body=body, cast_to=object)
+
+    assert caught.value.param == param
+    assert caught.value.type == "invalid_request_error"
+    assert orchestrator.starts == []
+
+
+async def test_missing_field_and_bad_json_are_bad_requests(client: AsyncOpenAI, gateway: RunningGateway) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.post("/chat/completions", body={"messages": ASK}, cast_to=object)
+    assert (caught.value.param, caught.value.code) == ("model", "missing_required_parameter")
+
+    for content in (b"{", b"[]", b'{"a": NaN}', b"\xff"):
+        async with httpx.AsyncClient() as http:
+            reply = await http.post(
+                f"{gateway.url}/v1/chat/completions", content=content, headers={"x-api-key": client.api_key}
+            )
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_json")
+
+
+async def test_harmless_fields_are_ignored(client: AsyncOpenAI) -> None:
+    harmless = {"n": 1, "logprobs": False, "presence_penalty": 0, "store": True, "reasoning_effort": "low", "x_new": 1}
+
+    reply = await client.chat.completions.create(model="assistant", messages=ASK, extra_body=harmless)
+
+    assert reply.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind", "status", "code"),
+    [
+        (NotFoundError("No such agent.", reason="agent_not_found"), openai.NotFoundError, 404, "agent_not_found"),
+        (AbortedError("Busy.", reason="thread_busy"), openai.ConflictError, 409, "thread_busy"),
+        (InvalidArgumentError("Clash.", field="tools[0].function.name"), openai.BadRequestError, 400, None),
+        (ResourceExhaustedError("Full.", retry_after_s=2), openai.RateLimitError, 429, "rate_limit_exceeded"),
+    ],
+)
+async def test_what_the_orchestrator_refuses_keeps_its_class(
+    client: AsyncOpenAI,
+    orchestrator: FakeOrchestrator,
+    refusal: Any,
+    kind: type[openai.APIStatusError],
+    status: int,
+    code: str | None,
+) -> None:
+    orchestrator.refusal = refusal
+
+    with pytest.raises(kind) as caught:
+        await client.chat.completions.create(model="assistant", messages=ASK)
+
+    assert (caught.value.status_code, caught.value.code, caught.value.param) == (status, code, refusal.field)
+    if refusal.retry_after_s:
+        assert caught.value.response.headers["retry-after"] == "2"
+        assert caught.value.response.headers["retry-after-ms"] == "2000"
+
+
+async def test_nobody_accepts_the_run(client: AsyncOpenAI, orchestrator: FakeOrchestrator) -> None:
+    orchestrator.refusal = UnavailableError("The database is away.", reason="database_unavailable")
+
+    with pytest.raises(openai.InternalServerError) as caught:
+        await client.chat.completions.create(model="assistant", messages=ASK)
+
+    assert caught.value.status_code == 503
+    assert int(caught.value.response.headers["retry-after"]) >= 1
+    assert len(orchestrator.starts) > 1
+
+
+@pytest.mark.parametrize("key", ["fl_wrong", "fl_" + "a" * 50, "x" * 5000, "clé" * 20])
+async def test_bad_key_is_unauthenticated(gateway: RunningGateway, key: str) -> None:
+    async with httpx.AsyncClient() as http:
+        reply = await http.get(f"{gateway.url}/v1/models", headers={b"authorization": f"Bearer {key}".encode()})
+
+    assert reply.status_code == 401
+    assert reply.json()["error"]["code"] == "invalid_api_key"
+    assert reply.headers["x-request-id"]
+
+
+async def test_no_key_is_unauthenticated(gateway: RunningGateway) -> None:
+    async with httpx.AsyncClient() as http:
+        reply = await http.get(f"{gateway.url}/v1/models")
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (401, "api_key_missing")
+
+
+async def test_scope_that_is_missing_is_forbidden_and_recorded(gateway: RunningGateway) -> None:
+    key = await gateway.key(Scope.EMBEDDINGS)
+
+    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0) as client:
+        with pytest.raises(openai.PermissionDeniedError):
+            await client.chat.completions.create(model="assistant", messages=ASK)
+
+    newest = (await gateway.audit.list(DEFAULT_TENANT_ID))[0]
+    assert (newest.action, newest.target, newest.outcome) == ("access", "/v1/chat/completions", "denied")
+    assert newest.address == "127.0.0.1"
+
+
+async def test_spent_limit_says_when_to_come_back(gateway: RunningGateway) -> None:
+    key = await gateway.key(Scope.CHAT, requests_per_minute=2)
+
+    async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0) as client:
+        raw = await client.models.with_raw_response.list()
+        assert raw.headers["x-ratelimit-limit-requests"] == "2"
+        assert raw.headers["x-ratelimit-remaining-requests"] == "1"
+        await client.models.list()
+        with pytest.raises(openai.RateLimitError) as caught:
+            await client.models.list()
+
+    assert 1 <= int(caught.value.response.headers["retry-after"]) <= 30
+    assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"
