@@ -13,7 +13,7 @@ from flotilla_cli.commands.keys import keys
 from flotilla_cli.commands.logs import logs
 from flotilla_cli.commands.status import status
 from flotilla_cli.commands.up import up
-from flotilla_cli.console import err
+from flotilla_cli.console import discard, err
 from flotilla_cli.failure import CommandError
 
 app = typer.Typer(
@@ -37,6 +37,9 @@ def main() -> None:
         if failure.hint:
             err.print(f"[dim]{_plain(failure.hint)}[/]")
         sys.exit(1)
+    except BrokenPipeError:
+        # The reader of a pipe, `head` say, has seen enough.
+        discard(sys.stdout)
 
 
 def _plain(text: object) -> str:
