@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Protocol
 
 from flotilla_common.errors import FlotillaError, UnavailableError
-from flotilla_llm import ModelClient
+from flotilla_llm import EmbeddingReply
 
 from flotilla_memory.model import Embedding
+
+
+class EmbeddingModels(Protocol):
+    """The one call of the model layer that memory makes."""
+
+    async def embed(self, texts: Sequence[str], *, route: str) -> EmbeddingReply:
+        """Returns one vector for each text. Raises FlotillaError."""
+        ...
 
 
 class Embedder:
     """Places one text among the others."""
 
-    def __init__(self, models: ModelClient, *, route: str, longest_text: int) -> None:
+    def __init__(self, models: EmbeddingModels, *, route: str, longest_text: int) -> None:
         self._models = models
         self._route = route
         self._longest_text = longest_text
