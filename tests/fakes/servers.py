@@ -1,10 +1,8 @@
 """Embedded Postgres and Valkey for one test run; gone when it ends, also when it is killed."""
 
-import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +23,7 @@ from flotilla_cli.embedded.provision import (
 )
 from flotilla_cli.embedded.tether import tether
 from flotilla_cli.embedded.valkey import EmbeddedValkey
+from flotilla_common.migrations import migrate
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class PostgresServer:
         if service not in self._templates:
             name = f"template_{service}"
             provision_database(self.superuser_url, name)
-            _migrate(service, self.url(OWNER, name))
+            migrate(f"flotilla_{service}", service, url=self.url(OWNER, name), role=role_of(service))
             self._templates[service] = name
         return self._templates[service]
 
@@ -146,17 +145,3 @@ def _temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _migrate(service: str, owner_url: str) -> None:
-    prefix = service.upper()
-    environment = {
-        **os.environ,
-        "APP_ENV": "test",
-        f"{prefix}_MIGRATION_DATABASE_URL": owner_url,
-        f"{prefix}_DATABASE_ROLE": role_of(service),
-    }
-    command = [sys.executable, "-m", f"flotilla_{service}.migrate"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"migrations of {service} failed: {done.stdout}{done.stderr}")

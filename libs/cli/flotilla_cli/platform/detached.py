@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from flotilla_cli.failure import CommandError
+from flotilla_cli.home import Home
 from flotilla_cli.platform.plan import Plan
 from flotilla_cli.platform.progress import Progress
 from flotilla_cli.supervisor.log_files import open_log, tail
@@ -23,15 +24,22 @@ def start_detached(plan: Plan, arguments: Sequence[str]) -> None:
     process = _spawn(plan, arguments)
     progress = Progress(plan.home, started_at, hint=f"It goes on in the background (pid {process.pid}).")
     while True:
-        ended = process.poll() is not None
+        # In this order: what it wrote last is read after it ended.
+        has_ended = process.poll() is not None
         status = read_status(plan.home.state_file)
         if status is not None and status.supervisor_pid == process.pid:
             progress.report(status)
             if status.is_ready:
                 return
-        if ended:
-            raise CommandError("\n".join(tail(plan.home.logs / _LOG, 25)))
+        if has_ended:
+            raise CommandError(_last_words(plan.home))
         time.sleep(_POLL_S)
+
+
+def _last_words(home: Home) -> str:
+    """Returns the failure that the ended process printed, which is what it printed last."""
+    text = "\n".join(tail(home.logs / _LOG, 60))
+    return text.rpartition("\nerror: ")[2].removeprefix("error: ") or "it ended without a word"
 
 
 def _spawn(plan: Plan, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
