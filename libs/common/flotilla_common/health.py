@@ -12,6 +12,8 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from flotilla_common.listen import opening
+
 SET_TIMEOUT_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ class Health:
         """Serves health alone, in plain text, and yields the port; kubelet's probe speaks no TLS."""
         server = aio.server(options=[("grpc.so_reuseport", 0)])
         self.add_to(server)
-        bound = server.add_insecure_port(f"{host}:{port}")
+        with opening(host, port) as address:
+            bound = server.add_insecure_port(address)
         await server.start()
         try:
             yield bound

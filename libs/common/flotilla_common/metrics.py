@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import make_wsgi_app
 
 from flotilla_common.lifecycle import Lifecycle
+from flotilla_common.listen import opening
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,7 +39,8 @@ async def serve_metrics(port: int, host: str, lifecycle: Lifecycle | None = None
     It runs in threads, so that a scrape neither waits for nor holds up the event loop.
     """
     app = _application(asyncio.get_running_loop(), lifecycle)
-    server = make_server(host, port, app, server_class=_Server, handler_class=_SilentHandler)
+    with opening(host, port):
+        server = make_server(host, port, app, server_class=_Server, handler_class=_SilentHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
     thread.start()
     try:

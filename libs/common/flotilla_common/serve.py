@@ -19,6 +19,7 @@ from flotilla_common.errors import FlotillaError
 from flotilla_common.health import Health
 from flotilla_common.identity import ISSUERS, IdentityVerifier
 from flotilla_common.lifecycle import Lifecycle, Work, termination
+from flotilla_common.listen import opening
 from flotilla_common.logs import configure_logs
 from flotilla_common.metrics import serve_metrics
 from flotilla_common.rpc.server import DEFAULT_TIMEOUT_S, ServerInterceptor, create_server
@@ -115,7 +116,8 @@ async def open_server(
     health.add_to(server)
     if settings.reflection:
         reflection.enable_server_reflection([*full_service_names, reflection.SERVICE_NAME], server)
-    port = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+    with opening(settings.host, settings.grpc_port) as address:
+        port = server.add_insecure_port(address)
     async with (
         health.open_port(settings.host, settings.health_port) as health_port,
         serve_metrics(settings.metrics_port, settings.host, lifecycle) as metrics_port,

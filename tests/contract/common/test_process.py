@@ -1,0 +1,167 @@
+"""A service as a process: settings, signals, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from contract.common.peer import IDENTITY, SERVICE, bare_channel
+from flotilla_common.drain import request_drain
+from flotilla_common.identity import IdentitySigner
+from grpc.aio import AioRpcError
+
+PROGRAM = Path(__file__).with_name("process.py")
+
+
+@dataclass
+class Running:
+    """A process, where it listens, and what it wrote."""
+
+    process: asyncio.subprocess.Process
+    ports: dict[str, int]
+    signer: IdentitySigner
+
+    def slow(self, channel: Any, seconds: float) -> Any:
+        metadata = (("x-flotilla-identity", self.signer.sign(IDENTITY, audience="memory")),)
+        return channel.unary_unary(f"/{SERVICE}/Slow")(str(seconds).encode(), metadata=metadata)
+
+    async def until_written(self, text: str) -> None:
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            if line.decode().strip() == text:
+                return
+        raise AssertionError(f"the process ended without writing {text!r}")
+
+
+def environment(keys: Path, **changes: str) -> dict[str, str]:
+    given = {
+        "PATH": os.environ["PATH"],
+        "APP_ENV": "production",
+        "THING_HOST": "127.0.0.1",
+        "THING_GRPC_PORT": "0",
+        "THING_HEALTH_PORT": "0",
+        "THING_METRICS_PORT": "0",
+        "THING_DRAIN_MAX_S": "20",
+        "THING_IDENTITY_KEYS_DIR": str(keys),
+        "THING_DATABASE_URL": "postgresql://nobody:hunter2@nowhere/none",
+    }
+    return {name: value for name, value in {**given, **changes}.items() if value}
+
+
+async def start(variables: dict[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+
+
+@pytest.fixture
+async def running(keys: Path, signer: IdentitySigner) -> AsyncIterator[Running]:
+    process = await start(environment(keys))
+    assert process.stdout is not None
+    ports: dict[str, int] = {}
+    while not ports:
+        line = json.loads(await process.stdout.readline())
+        ports = {name: line[name] for name in ("port", "health_port", "metrics_port")} if "port" in line else {}
+    yield Running(process, ports, signer)
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("THING_DATABASE_URL", ""), ("THING_GRPC_PORT", "many"), ("APP_ENV", "prod"), ("THING_IDENTITY_KEYS_DIR", "")],
+)
+async def test_wrong_settings_end_the_process_with_status_2_and_the_name(keys: Path, variable: str, value: str) -> None:
+    process = await start(environment(keys, **{variable: value}))
+
+    output, errors = await process.communicate()
+
+    assert process.returncode == 2
+    assert errors.decode().startswith(f"{variable}: ")
+    assert output == b""
+    assert b"hunter2" not in errors
+
+
+async def test_term_lets_the_work_finish_and_ends_with_status_0(running: Running) -> None:
+    async with bare_channel(running.ports["port"]) as channel:
+        call = running.slow(channel, 1.0)
+        await running.until_written("started")
+        running.process.send_signal(signal.SIGTERM)
+        await running.until_written("handed back")
+
+        assert await call == b"done"
+    async with asyncio.timeout(10):
+        assert await running.process.wait() == 0
+
+
+async def test_second_term_stops_at_once(running: Running) -> None:
+    async with bare_channel(running.ports["port"]) as channel:
+        call = running.slow(channel, 60)
+        await running.until_written("started")
+        running.process.send_signal(signal.SIGTERM)
+        await running.until_written("handed back")
+        running.process.send_signal(signal.SIGTERM)
+
+        async with asyncio.timeout(10):
+            assert await running.process.wait() == 0
+        with pytest.raises(AioRpcError):
+            await call
+
+
+async def test_drain_answers_when_the_work_is_done_and_the_process_lives_on(running: Running) -> None:
+    async with bare_channel(running.ports["port"]) as channel:
+        call = running.slow(channel, 1.0)
+        await running.until_written("started")
+
+        answer = await asyncio.to_thread(request_drain, running.ports["metrics_port"], max_s=10)
+
+        assert (answer, call.done()) == ("drained", True)
+        assert running.process.returncode is None
+        with pytest.raises(AioRpcError) as caught:
+            await watch_of(channel, "nobody")
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    running.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        assert await running.process.wait() == 0
+
+
+def watch_of(channel: Any, token: str) -> Any:
+    return channel.unary_unary(f"/{SERVICE}/Slow")(b"0", metadata=(("x-flotilla-identity", token),))
+
+
+async def test_drain_as_a_command_always_succeeds(running: Running) -> None:
+    async def command(port: int) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "flotilla_common.drain", "--port", str(port), stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    assert await command(running.ports["metrics_port"]) == (0, "drained\n")
+    status, output = await command(1)
+    assert (status, output.startswith("nothing to drain on port 1")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "port"),
+    [("THING_GRPC_PORT", "port"), ("THING_HEALTH_PORT", "health_port"), ("THING_METRICS_PORT", "metrics_port")],
+)
+async def test_taken_port_ends_the_process_with_status_1_and_is_named(
+    keys: Path, running: Running, variable: str, port: str
+) -> None:
+    process = await start(environment(keys, **{variable: str(running.ports[port])}))
+
+    output, _ = await process.communicate()
+
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{running.ports[port]}" in output.decode()
