@@ -76,9 +76,12 @@ class Home:
 
     def prepare(self) -> None:
         """Makes the folders that are missing, private ones; folders that exist keep their permissions."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.logs, self.secrets, self.public_keys):
-            folder.mkdir(exist_ok=True, mode=0o700)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.logs, self.secrets, self.public_keys):
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise CommandError(f"{exc.filename}: {exc.strerror}", hint="choose another folder with --home") from exc
 
     def secret(self, name: str) -> str:
         """Returns the secret of that name, made on first use."""

@@ -95,3 +95,10 @@ def test_a_damaged_port_book_is_an_empty_one(home: Home) -> None:
     (home.path / "ports.json").write_text("[1, 2")
 
     assert home.ports().port("memory-1.grpc")
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CommandError, match="file"):
+        Home(tmp_path / "file" / "home").prepare()

@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 
+from flotilla_cli.failure import CommandError
+
 # Accounts that every Unix has; initdb looks the name of its account up.
 _BORROWED = ("daemon", "nobody")
 
@@ -60,7 +62,7 @@ def _borrowed() -> pwd.struct_passwd:
         if name in known:
             return known[name]
     if not known:
-        raise RuntimeError("Postgres refuses to run as root, and this machine has no other account")
+        raise CommandError("Postgres refuses to run as root, and this machine has no other account")
     return next(iter(known.values()))
 
 

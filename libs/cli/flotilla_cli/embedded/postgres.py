@@ -17,6 +17,7 @@ from flotilla_cli.embedded.binaries import postgres_tree
 from flotilla_cli.embedded.ports import LOOPBACK
 from flotilla_cli.embedded.postgres_place import PostgresPlace, place_for
 from flotilla_cli.embedded.tether import tether
+from flotilla_cli.failure import CommandError
 
 SUPERUSER = "postgres"
 STOP_SIGNAL = signal.SIGINT  # Postgres calls it a fast shutdown: sessions are ended, data is flushed.
@@ -56,10 +57,8 @@ class EmbeddedPostgres:
         """Creates the cluster unless it exists."""
         place = self._place()
         place.prepare()
-        if (place.data / "PG_VERSION").exists():
-            return
-        shutil.rmtree(place.data, ignore_errors=True)
-        self._run_initdb(place)
+        if not place.data.exists():
+            self._create(place)
 
     def command(self) -> list[str]:
         """Returns the command that runs the server in the foreground."""
@@ -109,7 +108,7 @@ class EmbeddedPostgres:
                 process.send_signal(stop)
             if _is_gone(process, timeout_s):
                 return True
-        raise TimeoutError(f"the Postgres with pid {process.pid} does not stop")
+        raise CommandError(f"the Postgres with pid {process.pid} does not stop")
 
     def discard(self) -> None:
         """Deletes the cluster and whatever was copied for it."""
@@ -121,24 +120,33 @@ class EmbeddedPostgres:
     def _program(self, name: str) -> str:
         return str(self._place().binaries(postgres_tree()) / "bin" / name)
 
-    def _run_initdb(self, place: PostgresPlace) -> None:
-        password_file = place.data.parent / "initdb-password"
+    def _create(self, place: PostgresPlace) -> None:
+        # Beside its place and then moved: a cluster that is there is whole, even if this is killed half-way.
+        unfinished = place.folder / "unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password_file = place.folder / "initdb-password"
+        password_file.unlink(missing_ok=True)
         password_file.touch(mode=0o600)
         password_file.write_text(self.superuser_password)
         place.hand_over(password_file)
-        command = [*place.account.prefix, self._program("initdb"), "-D", str(place.data), "-U", SUPERUSER]
+        try:
+            self._run_initdb(place, unfinished, password_file)
+        finally:
+            password_file.unlink()
+        unfinished.rename(place.data)
+
+    def _run_initdb(self, place: PostgresPlace, data: Path, password_file: Path) -> None:
+        command = [*place.account.prefix, self._program("initdb"), "-D", str(data), "-U", SUPERUSER]
         command += ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--no-instructions"]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         command += [] if self.durable else ["--no-sync"]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, cwd="/", user=place.account.uid,
-                group=place.account.gid, extra_groups=[] if place.account.uid is not None else None,
-            )  # fmt: skip
-        finally:
-            password_file.unlink()
+        account = place.account
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/",
+            user=account.uid, group=account.gid, extra_groups=None if account.uid is None else [],
+        )  # fmt: skip
         if done.returncode != 0:
-            raise RuntimeError(f"initdb failed: {(done.stderr or done.stdout).strip()}")
+            raise CommandError(f"initdb failed: {(done.stderr or done.stdout).strip()}")
 
     def _leftover(self) -> psutil.Process | None:
         place = self._place()
