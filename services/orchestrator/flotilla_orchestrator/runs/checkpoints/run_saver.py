@@ -30,7 +30,7 @@ from flotilla_orchestrator.runs.checkpoints.encoding import (
 )
 from flotilla_orchestrator.runs.checkpoints.saver import FlotillaSaver
 from flotilla_orchestrator.runs.checkpoints.sink import CheckpointSink
-from flotilla_orchestrator.runs.checkpoints.topology import Topology, node_path
+from flotilla_orchestrator.runs.checkpoints.topology import Topology
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointStore, StoredCheckpoint, StoredWrite
 
 _NULL_TASK = str(UUID(int=0))
@@ -71,10 +71,9 @@ class RunSaver(FlotillaSaver):
 
         is_new_thread: nothing can be stored for the thread yet, so that the first read is spared.
         """
-        super().__init__(store, serde=serde)
+        super().__init__(store, topologies=topologies, serde=serde)
         self._sink = sink
         self._run_id = run_id
-        self._topologies = topologies
         self._is_new_thread = is_new_thread
         self._positions: dict[str, _Position] = {}
 
@@ -195,9 +194,6 @@ class RunSaver(FlotillaSaver):
         topology = self._topology(namespace)
         count = len(topology.next_nodes(checkpoint)) if topology else None
         return _Position(UUID(checkpoint["id"]), count)
-
-    def _topology(self, namespace: str) -> Topology | None:
-        return self._topologies.get(node_path(namespace))
 
 
 def _in_order(pending: Sequence[PendingWrites]) -> list[StoredWrite]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from flotilla_orchestrator.runs.checkpoints.encoding import (
     to_tuple,
     to_writes,
 )
+from flotilla_orchestrator.runs.checkpoints.topology import Topology, node_path
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, CheckpointStore
 
 NO_RUN = UUID(int=0)
@@ -35,9 +36,17 @@ NO_RUN = UUID(int=0)
 class FlotillaSaver(BaseCheckpointSaver[int]):
     """Stores a checkpoint in one row, its channels included. Async only; it holds no lock."""
 
-    def __init__(self, store: CheckpointStore, *, serde: SerializerProtocol | None = None) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        *,
+        topologies: Mapping[tuple[str, ...], Topology] | None = None,
+        serde: SerializerProtocol | None = None,
+    ) -> None:
+        """Takes the graph's topologies, without which nobody knows which nodes run next."""
         super().__init__(serde=serde)
         self._store = store
+        self._topologies = topologies or {}
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Returns the checkpoint that the config names, or its thread's latest."""
@@ -74,7 +83,9 @@ class FlotillaSaver(BaseCheckpointSaver[int]):
     ) -> RunnableConfig:
         """Stores a checkpoint."""
         full = get_serializable_checkpoint_metadata(config, metadata)
-        row = to_row(self.serde, config, checkpoint, full, run_id=_run_of(full), next_nodes=())
+        topology = self._topology(namespace_of(config))
+        next_nodes = topology.next_nodes(checkpoint) if topology else ()
+        row = to_row(self.serde, config, checkpoint, full, run_id=_run_of(full), next_nodes=next_nodes)
         await self._store.put(row)
         return config_of(row, row.checkpoint_id)
 
@@ -106,6 +117,9 @@ class FlotillaSaver(BaseCheckpointSaver[int]):
             await self._store.prune(threads)
         else:
             raise ValueError(f"unknown strategy {strategy!r}")
+
+    def _topology(self, namespace: str) -> Topology | None:
+        return self._topologies.get(node_path(namespace))
 
 
 def _run_of(metadata: CheckpointMetadata) -> UUID:

@@ -43,7 +43,7 @@ ORDER BY t.updated_at DESC, t.thread_id DESC LIMIT %(limit)s
 # The lock keeps new runs out: accepting one touches the thread's row.
 LOCK = f"SELECT t.thread_id FROM threads t WHERE {_MINE} FOR UPDATE"  # noqa: S608 - composed of constants
 
-IS_BUSY = "SELECT FROM runs WHERE thread_id = ANY(%(thread_ids)s) AND status <= 1"
+IS_BUSY = "SELECT run_id FROM runs WHERE thread_id = ANY(%(thread_ids)s) AND status <= 1"
 
 # The usage ledger stays, and so does the outbox.
 DELETE = (
