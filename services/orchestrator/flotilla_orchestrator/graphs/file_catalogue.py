@@ -10,6 +10,7 @@ from flotilla_common.errors import NotFoundError
 
 from flotilla_orchestrator.graphs.agents import MEMORY_TOOLS, build_graph, permitted_tools
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph, Limits, Release
+from flotilla_orchestrator.graphs.foreign import is_native
 from flotilla_orchestrator.graphs.loader import LoadedAgent, load_agents
 from flotilla_orchestrator.graphs.spec import GraphAgent
 
@@ -75,7 +76,7 @@ def to_release(agent: LoadedAgent) -> Release:
     return Release(
         agent=spec.name,
         description=spec.description,
-        pattern=spec.pattern,
+        pattern="native" if agent.graph is not None and is_native(agent.graph) else spec.pattern,
         hash=agent.hash,
         tools=tuple(sorted(tools)),
         recalls=spec.memory.recall,

@@ -14,6 +14,7 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph
+from flotilla_orchestrator.graphs.messages import add_messages
 from flotilla_orchestrator.graphs.positions import did_you_mean
 from flotilla_orchestrator.model import MessageDict, ToolCallDict
 
@@ -40,6 +41,11 @@ def import_graph(reference: str, *, beside: Path) -> CompiledGraph:
     if not hasattr(module, attribute):
         raise GraphImportError(f"'{module_name}' has no '{attribute}'{did_you_mean(attribute, vars(module))}")
     return _compiled(getattr(module, attribute), reference)
+
+
+def is_native(graph: CompiledGraph) -> bool:
+    """Whether a graph's state was made of our ConversationState, so that it holds MessageDicts."""
+    return getattr(graph.channels["messages"], "operator", None) is add_messages
 
 
 def source_of(reference: str) -> bytes:

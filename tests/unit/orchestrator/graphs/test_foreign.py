@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fakes.agent_files import Thread, graph_of, human, texts, write_files
 from fakes.scripted_run import Say, ScriptedRun
+from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
 from flotilla_orchestrator.graphs.foreign import to_langchain, to_message_dict
 from flotilla_orchestrator.graphs.loader import load_agents, validate_file
 from flotilla_orchestrator.model import MessageDict, ToolCallDict
@@ -67,6 +68,15 @@ async def test_any_langgraph_graph_is_an_agent(tmp_path: Path, attribute: str) -
     state = await graph.ainvoke({"messages": [to_langchain(human("hi"))]})
 
     assert to_message_dict(state["messages"][-1])["content"] == "You said: hi"
+
+
+@pytest.mark.parametrize(("reference", "pattern"), [("echo_graph:compiled", "graph"), ("native_graph:graph", "native")])
+def test_release_says_which_messages_a_graph_holds(tmp_path: Path, reference: str, pattern: str) -> None:
+    files = {"e.yaml": AGENT.format(reference=reference), "echo_graph.py": ECHO, "native_graph.py": NATIVE}
+
+    release = FileCatalogue.load(write_files(tmp_path, files)).resolve("echo")
+
+    assert release.pattern == pattern
 
 
 async def test_graph_may_call_models_through_the_run(tmp_path: Path) -> None:
