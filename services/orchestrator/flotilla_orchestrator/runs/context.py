@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from flotilla_llm.client import ModelClient
 from flotilla_llm.model import ChatRequest, Usage
 
 from flotilla_orchestrator.clients.tool import ToolInvocation, ToolResult
@@ -19,7 +18,7 @@ from flotilla_orchestrator.runs.past import LoggedMessage, LoggedPast
 from flotilla_orchestrator.runs.reply import RawReply, ReplyStreamer
 from flotilla_orchestrator.runs.stop import StopSignal
 from flotilla_orchestrator.runs.toolbox import Toolbox
-from flotilla_orchestrator.runs.wire_messages import to_wire
+from flotilla_orchestrator.runs.wire_messages import conversation_to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,6 @@ class LiveRun:
         *,
         journal: RunJournal,
         past: LoggedPast,
-        models: ModelClient,
         replies: ReplyStreamer,
         toolbox: Toolbox,
         stop: StopSignal,
@@ -51,7 +49,6 @@ class LiveRun:
         self._facts = facts
         self._journal = journal
         self._past = past
-        self._models = models
         self._replies = replies
         self._toolbox = toolbox
         self._stop = stop
@@ -89,10 +86,6 @@ class LiveRun:
     def usage(self) -> Sequence[ModelUsage]:
         """What all model calls cost so far, one entry a model, earlier attempts' finished calls among them."""
         return tuple(self._usage.values())
-
-    def context_window_tokens(self, routes: Sequence[str]) -> int:
-        """Returns the smallest context window of the routes."""
-        return min(self._models.route(name).context_window for name in routes)
 
     def record_input(self, messages: Sequence[MessageDict]) -> None:
         """Writes input messages to the event log, once."""
@@ -163,7 +156,7 @@ class LiveRun:
     def _request(self, step: Step, turn: ModelTurn) -> ChatRequest:
         """Returns the provider's request; the caller's options apply to what the caller reads."""
         common: dict[str, Any] = {
-            "messages": [to_wire(message) for message in turn.messages],
+            "messages": conversation_to_wire(turn.messages),
             "tools": turn.tools,
             "metadata": {
                 "run_id": str(self.run_id),

@@ -159,6 +159,13 @@ class RunEngine:
         await self._hand_back([active for active in left.values() if active.stop.reason is StopReason.HANDED_BACK])
         self._hub.close()
 
+    async def close(self) -> None:
+        """Stops every execution without a word; what is left of them is claimed when their leases end."""
+        tasks = [active.task for active in self._active.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _admit(self) -> None:
         metrics = self._parts.metrics
         if self._is_draining:

@@ -165,7 +165,6 @@ class RunExecution:
             facts,
             journal=self.journal,
             past=self._past,
-            models=parts.models,
             replies=ReplyStreamer(parts.models, self.journal, past=self._past, stop=self.stop, metrics=parts.metrics),
             toolbox=Toolbox(parts.tools, parts.memory, run_id=run.run_id, allowed=release.tools, metrics=parts.metrics),
             stop=self.stop,

@@ -23,9 +23,10 @@ OpenStore = Callable[[], AbstractAsyncContextManager[RunStore]]
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
-    """How leases keep time; the database's own clock and lease length count for everybody else."""
+    """How leases keep time here; for everybody else the database's clock counts."""
 
     lease_s: float = 6.0
+    """What the store's statements say."""
     beat_interval_s: float = 2.0
     cancel_interval_s: float = 0.5
     """How often cancel requests are looked for."""

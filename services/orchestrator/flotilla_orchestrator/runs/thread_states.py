@@ -9,9 +9,11 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph, Release
-from flotilla_orchestrator.model import CheckpointRow, OwnedRun
+from flotilla_orchestrator.graphs.foreign import to_message_dict
+from flotilla_orchestrator.model import CheckpointRow, MessageDict, OwnedRun
 from flotilla_orchestrator.runs.checkpoint_journal import CheckpointJournal
 from flotilla_orchestrator.runs.checkpoints.run_saver import RunSaver
+from flotilla_orchestrator.runs.checkpoints.saver import FlotillaSaver
 from flotilla_orchestrator.runs.checkpoints.topology import Topology, topologies
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, CheckpointStore
 
@@ -50,6 +52,13 @@ class ThreadStates:
     def __init__(self, open_checkpoints: OpenCheckpoints) -> None:
         self._open_checkpoints = open_checkpoints
         self._topologies: dict[str, Mapping[tuple[str, ...], Topology]] = {}
+
+    async def messages(self, thread_id: UUID, *, tenant_id: UUID) -> Sequence[MessageDict]:
+        """Returns the messages of a thread's latest checkpoint; none for a thread without one."""
+        saver = FlotillaSaver(self._open_checkpoints(tenant_id))
+        found = await saver.aget_tuple({"configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""}})
+        values = found.checkpoint["channel_values"] if found else {}
+        return [to_message_dict(message) for message in values.get("messages", ())]
 
     def open(
         self, run: OwnedRun, release: Release, graph: CompiledGraph, *, journal: CheckpointJournal, is_new: bool

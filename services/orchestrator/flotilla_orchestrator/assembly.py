@@ -1,0 +1,137 @@
+"""Names the concrete classes and puts them together, for the process and for tests of the whole service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from flotilla_common.migrations import latest_version, require_schema
+from flotilla_common.postgres import Pool, open_pool
+from flotilla_llm import ModelClient
+from prometheus_client import REGISTRY, CollectorRegistry
+from pydantic import SecretStr
+
+from flotilla_orchestrator.clients.peers import Peers
+from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
+from flotilla_orchestrator.runs.engine import RunEngine
+from flotilla_orchestrator.runs.lease import OpenStore
+from flotilla_orchestrator.runs.loops import background, every
+from flotilla_orchestrator.runs.metrics import RunMetrics
+from flotilla_orchestrator.runs.process import EnginePeers, EngineStores, open_engine
+from flotilla_orchestrator.runs.thread_history import ThreadHistory
+from flotilla_orchestrator.runs.thread_states import ThreadStates
+from flotilla_orchestrator.runs.toolbox import ToolDirectory
+from flotilla_orchestrator.server.servicer import OrchestratorServicer
+from flotilla_orchestrator.service.agents import AgentService
+from flotilla_orchestrator.service.conversation import Conversations
+from flotilla_orchestrator.service.runs import RunService
+from flotilla_orchestrator.service.threads import ThreadService
+from flotilla_orchestrator.settings import OrchestratorSettings
+from flotilla_orchestrator.stores.checkpoint_store import CheckpointStore
+from flotilla_orchestrator.stores.janitor import Janitor
+from flotilla_orchestrator.stores.postgres_checkpoint_store import PostgresCheckpointStore
+from flotilla_orchestrator.stores.postgres_run_reader import PostgresEventReader, PostgresRunReader
+from flotilla_orchestrator.stores.postgres_run_store import PostgresRunStore
+from flotilla_orchestrator.stores.postgres_thread_store import PostgresThreadStore
+from flotilla_orchestrator.stores.run_reader import RunReader
+from flotilla_orchestrator.stores.run_store import EventReader, RunStore
+from flotilla_orchestrator.stores.thread_store import ThreadStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything that the orchestrator keeps."""
+
+    runs: RunStore
+    reader: RunReader
+    events: EventReader
+    threads: ThreadStore
+    checkpoints: Callable[[UUID], CheckpointStore]
+    sweep: Callable[[], Awaitable[object]]
+    """Deletes what is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orchestrator:
+    """The service, ready to serve."""
+
+    servicer: OrchestratorServicer
+    engine: RunEngine
+
+
+@asynccontextmanager
+async def open_postgres_stores(settings: OrchestratorSettings) -> AsyncIterator[Stores]:
+    """Opens the stores on two pools: one that sees a tenant at a time, and one that sees them all.
+
+    Raises FailedPreconditionError when the schema is older than this code.
+    """
+    url, least, most = settings.database_url, settings.database_pool_min, settings.database_pool_max
+    async with (
+        open_pool(url, min_size=least, max_size=most) as tenants,
+        open_pool(url, min_size=least, max_size=most, system=True) as system,
+    ):
+        await require_schema(system, "orchestrator", latest_version("flotilla_orchestrator"))
+        yield stores_on(tenants, system)
+
+
+def stores_on(tenants: Pool, system: Pool) -> Stores:
+    """Returns the stores on two pools."""
+    return Stores(
+        runs=PostgresRunStore(system),
+        reader=PostgresRunReader(tenants),
+        events=PostgresEventReader(system),
+        threads=PostgresThreadStore(tenants),
+        checkpoints=lambda tenant_id: PostgresCheckpointStore(system, tenant_id),
+        sweep=Janitor(system).sweep,
+    )
+
+
+@asynccontextmanager
+async def open_lease_store(database_url: SecretStr) -> AsyncIterator[RunStore]:
+    """Opens the lease keeper's own connection, so that it never waits for one of the others."""
+    name = "flotilla_orchestrator_leases"
+    async with open_pool(database_url, min_size=1, max_size=1, system=True, application_name=name) as pool:
+        yield PostgresRunStore(pool)
+
+
+@asynccontextmanager
+async def open_orchestrator(
+    settings: OrchestratorSettings,
+    *,
+    owner: UUID,
+    catalogue: AgentCatalogue,
+    stores: Stores,
+    models: ModelClient,
+    peers: Peers,
+    lease_store: OpenStore,
+    registry: CollectorRegistry = REGISTRY,
+) -> AsyncIterator[Orchestrator]:
+    """Opens the engine with its loops and puts the service on top of it."""
+    metrics = RunMetrics(registry)
+    directory = ToolDirectory(peers.tools, metrics=metrics)
+    threads = ThreadStates(stores.checkpoints)
+    async with (
+        open_engine(
+            owner=owner,
+            catalogue=catalogue,
+            stores=EngineStores(stores.runs, stores.events, threads, lease_store),
+            peers=EnginePeers(models, peers.memory, peers.tools, peers.evaluator, directory),
+            metrics=metrics,
+            times=settings.engine_times(),
+        ) as engine,
+        background({"janitor": partial(every, settings.janitor_interval_s, stores.sweep)}),
+    ):
+        runs = RunService(
+            catalogue=catalogue,
+            engine=engine,
+            store=stores.runs,
+            reader=stores.reader,
+            threads=stores.threads,
+            conversations=Conversations(stores.reader, threads),
+        )
+        agents = AgentService(catalogue, directory, models, embedding_route=settings.embedding_route)
+        threads_service = ThreadService(stores.threads, ThreadHistory(stores.checkpoints))
+        yield Orchestrator(OrchestratorServicer(runs=runs, threads=threads_service, agents=agents), engine)

@@ -1,0 +1,1 @@
+"""The edge: flotilla.orchestrator.v1 to plain values and back."""

@@ -1,0 +1,1 @@
+"""The logic behind the contract: plain values in, plain values out."""

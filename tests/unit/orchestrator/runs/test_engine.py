@@ -1,0 +1,35 @@
+"""Whole runs on stores in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fakes.model_script import Reply, ScriptedModel, always, in_turn
+from fakes.run_engine import asked, engine_rig, is_dense, kinds, text_of
+from fakes.run_stores import stores_in_memory
+
+
+async def test_plain_run_streams_its_answer_and_ends(tmp_path: Path) -> None:
+    async with engine_rig(stores_in_memory(), tmp_path, ScriptedModel(always("Hello to you my friend"))) as rig:
+        log = await rig.answer(asked(rig, "Hi"))
+
+    assert is_dense(log)
+    assert kinds(log)[:2] == ["accepted", "message"]
+    assert kinds(log)[-2:] == ["message", "done"]
+    assert text_of(log) == "Hello to you my friend"
+    assert log[-1].done.answer.content == "Hello to you my friend"
+    assert log[-1].done.usage[0].output_tokens == 5
+
+
+async def test_tool_calls_are_invoked_and_answered(tmp_path: Path) -> None:
+    model = ScriptedModel(in_turn(Reply(calls=[("calculator", '{"x": 1}')]), Reply("It is 1.")))
+    async with engine_rig(stores_in_memory(), tmp_path, model) as rig:
+        new = asked(rig, "What is 1?", agent="worker")
+        log = await rig.answer(new)
+
+    assert is_dense(log)
+    assert rig.tools.invoked[0].tool_call_id == f"call_{new.run_id.hex}_1"
+    assert kinds(log).count("tool") == 2
+    assert "state" in kinds(log)
+    assert log[-1].done.answer.content == "It is 1."
+    assert log[-1].done.usage[0].input_tokens == 20
