@@ -31,7 +31,7 @@ class Release:
     agent: str
     description: str
     pattern: str
-    """react, supervisor, pipeline; or, from somebody's own code, graph (LangChain's messages) or native (MessageDicts)."""
+    """react, supervisor, pipeline; for a graph from somebody's own code, graph (LangChain's messages) or native (ours)."""
     hash: str
     """SHA-256 over the canonical spec and its prompts, 64 hex digits."""
     tools: Sequence[str]
@@ -60,6 +60,6 @@ class AgentCatalogue(Protocol):
     def graph(self, release: Release) -> CompiledGraph:
         """Returns the release's compiled graph, without a checkpointer; its state has a `messages` channel.
 
-        The channel holds MessageDicts, or LangChain's messages (`graphs.foreign` turns them) when the pattern is "graph".
+        The channel holds MessageDicts, or LangChain's messages (see `graphs.foreign`) when the pattern is "graph".
         """
         ...
