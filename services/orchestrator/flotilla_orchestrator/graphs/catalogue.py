@@ -31,7 +31,7 @@ class Release:
     agent: str
     description: str
     pattern: str
-    """react, supervisor, pipeline; for a graph from somebody's own code, graph (LangChain's messages) or native (ours)."""
+    """react, supervisor, pipeline; of somebody's own code, graph (LangChain's messages) or native (ours)."""
     hash: str
     """SHA-256 over the canonical spec and its prompts, 64 hex digits."""
     tools: Sequence[str]
