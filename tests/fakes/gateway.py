@@ -13,6 +13,7 @@ from pathlib import Path
 from flotilla_common.identity import IdentitySigner, generate_key_pair
 from flotilla_common.ids import new_id
 from flotilla_common.lifecycle import Work
+from flotilla_common.postgres import Pool, open_pool
 from flotilla_common.rpc.channel import open_channel
 from flotilla_gateway.app import Bounds, Parts, create_app
 from flotilla_gateway.auth.api_keys import ApiKeyAuthenticator
@@ -27,12 +28,33 @@ from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience
 from flotilla_gateway.server import HttpServer
 from flotilla_gateway.service import KeyService
-from flotilla_gateway.stores.audit import AuditLog, InMemoryAuditLog
-from flotilla_gateway.stores.keys import InMemoryKeyStore, KeyStore
+from flotilla_gateway.stores.audit import AuditLog, InMemoryAuditLog, PostgresAuditLog
+from flotilla_gateway.stores.keys import InMemoryKeyStore, KeyStore, PostgresKeyStore
 from flotilla_gateway.wires.door import Door
 from flotilla_gateway.wires.operations.status import Readiness
 
+from fakes.servers import ServiceDatabase
+
 PEPPER = b"a pepper of at least thirty-two bytes"
+
+
+@dataclass
+class Stores:
+    """The gateway's own stores on one database."""
+
+    keys: PostgresKeyStore
+    audit: PostgresAuditLog
+    pool: Pool
+
+
+@asynccontextmanager
+async def open_stores(database: ServiceDatabase) -> AsyncIterator[Stores]:
+    """Opens the stores as the service's own role."""
+    async with (
+        open_pool(database.url, min_size=1, max_size=3) as pool,
+        open_pool(database.url, min_size=1, max_size=2, system=True) as system_pool,
+    ):
+        yield Stores(PostgresKeyStore(pool, system_pool), PostgresAuditLog(pool), pool)
 
 
 class AloneLimiter:

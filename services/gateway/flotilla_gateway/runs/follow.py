@@ -33,6 +33,7 @@ from flotilla_gateway.clients.orchestrator import Orchestrator
 logger = logging.getLogger(__name__)
 
 _REATTACHED = Counter("flotilla_gateway_reattached_total", "Streams of running runs that were opened anew.")
+_END_S = 1.0
 _HOPELESS = (
     NotFoundError,
     PermissionDeniedError,
@@ -66,6 +67,8 @@ class RunFollower:
         self._stream: AsyncGenerator[Sequence[RunEvent], None] | None = None
         self.run_id = ""
         """The run that is followed; with an idempotency key it may be an earlier one."""
+        self.is_settled = False
+        """Set by the wire once its reply is complete: what the client does from then on says nothing about the run."""
 
     async def accept(self, request: StartRunRequest) -> RunAccepted:
         """Starts a run and returns once it is committed. The same run id is sent again as long as patience lasts.
@@ -136,6 +139,9 @@ class RunFollower:
                     return
                 if fresh:
                     yield fresh
+                if self._ended:
+                    await _read_to_end(stream)
+                    return
         finally:
             self._stream = None
             await stream.aclose()
@@ -179,6 +185,16 @@ class _Waits:
         await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter is no secret
         self._wait_s = min(max(self._wait_s * 2, self._patience.first_wait_s), self._patience.longest_wait_s)
         return True
+
+
+async def _read_to_end(stream: AsyncGenerator[Sequence[RunEvent], None]) -> None:
+    """Lets the orchestrator end its stream; a stream that is cut instead counts as a client's failure there."""
+    try:
+        async with asyncio.timeout(_END_S):
+            async for _ in stream:
+                pass
+    except (TimeoutError, FlotillaError):
+        return
 
 
 def is_terminal(event: RunEvent) -> bool:

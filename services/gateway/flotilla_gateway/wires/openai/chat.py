@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 import orjson
-from flotilla.orchestrator.v1.event_pb2 import RunAccepted, RunDone
+from flotilla.orchestrator.v1.event_pb2 import RunAccepted, RunDone, RunEvent
 from flotilla.orchestrator.v1.orchestrator_service_pb2 import StartRunRequest
 from flotilla_common.errors import FlotillaError, InvalidArgumentError, NotFoundError
 from starlette.types import Receive, Scope, Send
@@ -13,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from flotilla_gateway import model
 from flotilla_gateway.clients.orchestrator import Orchestrator
 from flotilla_gateway.runs.cancel import Canceller
-from flotilla_gateway.runs.follow import Patience, RunFollower
+from flotilla_gateway.runs.follow import Patience, RunFollower, is_terminal
 from flotilla_gateway.wires.door import Door, header
 from flotilla_gateway.wires.gone import finished_before_gone
 from flotilla_gateway.wires.openai.errors import RunEndedError
@@ -55,7 +57,8 @@ class ChatCompletions:
         cancels = _cancels_when_gone(chat, has_key=key is not None)
         follower = RunFollower(self._orchestrator, self._patience)
         reply = self._reply(scope, send, chat, request, follower)
-        if not await finished_before_gone(reply, receive) and cancels:
+        is_whole = await finished_before_gone(reply, receive)
+        if cancels and not is_whole and not follower.is_settled:
             self._canceller.cancel(follower.run_id)
 
     async def _reply(
@@ -71,7 +74,9 @@ class ChatCompletions:
             if chat.stream:
                 await _stream(send, chat, accepted, follower)
             else:
-                await send_json(send, await _whole(chat, accepted, follower))
+                body = await _whole(chat, accepted, follower)
+                follower.is_settled = True
+                await send_json(send, body)
         finally:
             await follower.close()
 
@@ -97,34 +102,41 @@ async def _stream(send: Send, chat: ChatCompletionRequest, accepted: RunAccepted
     try:
         await stream.open(chunks.opening())
         try:
-            async for events in follower.events():
-                frames = chunks.feed(events)
-                if chunks.is_ended:
-                    await stream.close(frames)
-                    return
-                if frames:
-                    await stream.write(frames)
+            async with aclosing(follower.events()) as log:
+                async for events in log:
+                    frames = chunks.feed(events)
+                    if frames:
+                        await stream.write(frames)
+                    if chunks.is_ended and not is_terminal(events[-1]):
+                        break
         except FlotillaError as error:
-            await stream.close(chunks.error(RunEndedError(error)))
+            await stream.write(chunks.error(RunEndedError(error)))
+        follower.is_settled = True
+        await stream.close()
     finally:
         stream.stop()
 
 
 async def _whole(chat: ChatCompletionRequest, accepted: RunAccepted, follower: RunFollower) -> bytes:
     """Returns the reply's body once the run is done; a reply that is begun anew is nobody's business yet."""
-    nothing_shown: set[str] = set()
     try:
-        async for events in follower.events():
-            for event in events:
-                if event.HasField("done"):
-                    return orjson.dumps(_completion(chat, accepted, event.done))
-                if (error := interruption(event, nothing_shown)) is not None:
-                    raise error
+        async with aclosing(follower.events()) as log:
+            async for events in log:
+                last = _last_word(events)
     except RunEndedError:
         raise
     except FlotillaError as error:
         raise RunEndedError(error) from error
-    raise AssertionError("the event log ended without a terminal event")
+    return orjson.dumps(_completion(chat, accepted, last))
+
+
+def _last_word(events: Sequence[RunEvent]) -> RunDone:
+    """Returns the last event as the end of the run, which it is in the last batch. Raises what ended it otherwise."""
+    nothing_shown: set[str] = set()
+    for event in events:
+        if (error := interruption(event, nothing_shown)) is not None:
+            raise error
+    return events[-1].done
 
 
 def _completion(chat: ChatCompletionRequest, accepted: RunAccepted, done: RunDone) -> dict[str, Any]:

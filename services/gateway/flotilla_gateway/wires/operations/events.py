@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from urllib.parse import parse_qs
 
 import orjson
@@ -50,8 +51,9 @@ async def _stream(send: Send, path: str, follower: RunFollower) -> None:
     try:
         await stream.open(RETRY + b"\n")
         try:
-            async for events in follower.events():
-                await stream.write(_frames(events))
+            async with aclosing(follower.events()) as log:
+                async for events in log:
+                    await stream.write(_frames(events))
         except FlotillaError as error:
             await stream.write(b"event: error\ndata: " + error_body(path, error) + b"\n\n")
         await stream.close()

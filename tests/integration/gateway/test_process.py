@@ -1,0 +1,133 @@
+"""The gateway as a process: settings, start, readiness, metrics and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from socket import socket
+
+import httpx
+import pytest
+from fakes.orchestrator import FakeOrchestrator, Pause, done
+from fakes.servers import ServiceDatabase
+from flotilla_common.identity import generate_key_pair
+from openai import AsyncOpenAI
+
+ADMIN_KEY = "fl_admin_" + "a1" * 30
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports that are free at this moment."""
+    sockets = [socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@asynccontextmanager
+async def process(environment: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs the gateway and ends it."""
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flotilla_gateway",
+        env={"PATH": os.environ["PATH"], "APP_ENV": "test", **environment},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
+
+
+@pytest.fixture
+def environment(
+    gateway_database: ServiceDatabase, valkey_url: str, orchestrator_at: tuple[FakeOrchestrator, str], tmp_path: Path
+) -> dict[str, str]:
+    generate_key_pair(tmp_path / "gateway.key", tmp_path / "gateway.pub")
+    (tmp_path / "pepper").write_text("p" * 40)
+    (tmp_path / "admin").write_text(ADMIN_KEY + "\n")
+    http, metrics = free_ports(2)
+    return {
+        "GATEWAY_HOST": "127.0.0.1",
+        "GATEWAY_HTTP_PORT": str(http),
+        "GATEWAY_METRICS_PORT": str(metrics),
+        "GATEWAY_DATABASE_URL": gateway_database.url,
+        "GATEWAY_REDIS_URL": valkey_url,
+        "GATEWAY_IDENTITY_PRIVATE_KEY_FILE": str(tmp_path / "gateway.key"),
+        "GATEWAY_KEY_PEPPER_FILE": str(tmp_path / "pepper"),
+        "GATEWAY_ADMIN_KEY_FILE": str(tmp_path / "admin"),
+        "GATEWAY_ORCHESTRATOR_TARGET": orchestrator_at[1],
+        "GATEWAY_MEMORY_TARGET": orchestrator_at[1],
+        "GATEWAY_TOOL_TARGET": orchestrator_at[1],
+        "GATEWAY_LOG_FORMAT": "json",
+        "GATEWAY_DRAIN_MAX_S": "10",
+    }
+
+
+async def until_ready(url: str, running: asyncio.subprocess.Process) -> httpx.Response:
+    """Asks until the gateway is ready."""
+    async with asyncio.timeout(30), httpx.AsyncClient() as client:
+        while running.returncode is None:
+            try:
+                reply = await client.get(f"{url}/ready")
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+                continue
+            if reply.status_code == 200:
+                return reply
+    raise AssertionError("the gateway ended while starting")
+
+
+async def test_process_serves_and_lets_streams_finish_on_sigterm(
+    environment: dict[str, str], orchestrator_at: tuple[FakeOrchestrator, str]
+) -> None:
+    pause = Pause()
+    orchestrator_at[0].script = lambda _: [pause, done("To the end.")]
+    url = f"http://127.0.0.1:{environment['GATEWAY_HTTP_PORT']}"
+
+    async with process(environment) as running:
+        ready = await until_ready(url, running)
+        async with (
+            AsyncOpenAI(base_url=f"{url}/v1", api_key=ADMIN_KEY, max_retries=0) as client,
+            httpx.AsyncClient(headers={"x-api-key": ADMIN_KEY}) as http,
+        ):
+            made = await http.post(f"{url}/v1/keys", json={"name": "x", "scopes": ["chat"]})
+            metrics = (await http.get(f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics")).text
+            chat = await client.chat.completions.create(
+                model="assistant", messages=[{"role": "user", "content": "?"}], stream=True
+            )
+            running.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            pause.gate.set()
+            text = "".join([chunk.choices[0].delta.content or "" async for chunk in chat])
+        output, _ = await asyncio.wait_for(running.communicate(), 15)
+
+    assert {name: state["state"] for name, state in ready.json()["dependencies"].items()} == {
+        "database": "up", "orchestrator": "up", "redis": "up",
+    }  # fmt: skip
+    assert made.status_code == 201
+    assert 'flotilla_gateway_http_requests_total{handler="/v1/keys"' in metrics
+    assert text == "To the end."
+    assert running.returncode == 0, output.decode()
+    served = [line for line in output.decode().splitlines() if "Request served" in line]
+    assert any('"path":"/v1/chat/completions"' in line and '"trace_id"' in line for line in served)
+    assert ADMIN_KEY not in output.decode()
+
+
+async def test_missing_setting_ends_the_process_naming_it(environment: dict[str, str]) -> None:
+    del environment["GATEWAY_REDIS_URL"]
+
+    async with process(environment) as running:
+        output, _ = await asyncio.wait_for(running.communicate(), 30)
+
+    assert running.returncode == 2
+    assert b"GATEWAY_REDIS_URL" in output

@@ -1,0 +1,73 @@
+"""Depth of JSON and the rate limit: small algorithms with an invariant each."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flotilla_gateway.limits.gcra import LocalLimiter
+from flotilla_gateway.middleware.body import is_deeper
+from hypothesis import given
+from hypothesis import strategies as st
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=30,
+)
+
+
+def depth_of(value: Any) -> int:
+    """Returns the nesting of a value, measured the slow way."""
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+@given(JSON, st.integers(0, 6), st.booleans())
+def test_depth_is_measured_right(value: Any, most: int, ascii_only: bool) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+
+    assert is_deeper(body, most) == (depth_of(value) > most)
+
+
+def test_brackets_in_strings_are_no_depth() -> None:
+    assert not is_deeper(json.dumps(["[" * 1000 + '"\\' + "{" * 1000]).encode(), 64)
+
+
+@given(st.integers(1, 120), st.lists(st.floats(0, 20), max_size=200))
+def test_no_minute_has_more_than_the_limit_and_what_refilled(per_minute: int, gaps: list[float]) -> None:
+    now = 1000.0
+    limiter = LocalLimiter(clock=lambda: now)
+    passed = 0
+    for gap in gaps:
+        now += gap
+        verdict = limiter.take("k", per_minute=per_minute)
+        passed += verdict.is_allowed
+        assert 0 <= verdict.remaining < per_minute
+
+        assert passed <= per_minute + (now - 1000.0) / 60 * per_minute + 1
+
+
+def test_whole_limit_passes_at_once_and_the_next_when_it_says() -> None:
+    now = 0.0
+    limiter = LocalLimiter(clock=lambda: now)
+
+    verdicts = [limiter.take("k", per_minute=6) for _ in range(7)]
+    now = verdicts[-1].retry_after_s
+    later = limiter.take("k", per_minute=6)
+
+    assert [verdict.is_allowed for verdict in verdicts] == [True] * 6 + [False]
+    assert [verdict.remaining for verdict in verdicts] == [5, 4, 3, 2, 1, 0, 0]
+    assert verdicts[-1].retry_after_s == 10
+    assert later.is_allowed
+
+
+def test_keys_do_not_share_a_limit() -> None:
+    limiter = LocalLimiter(clock=lambda: 0.0)
+
+    assert limiter.take("a", per_minute=1).is_allowed
+    assert limiter.take("b", per_minute=1).is_allowed
+    assert not limiter.take("a", per_minute=1).is_allowed
