@@ -152,6 +152,28 @@ async def test_writer_whose_reader_is_gone_is_no_error_of_ours(serve: Serve, cap
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+async def test_write_after_the_reader_is_gone_is_no_error_of_ours(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def write_to_the_end(request: bytes, context: Any) -> None:
+        await context.write(b"1")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await context.write(b"2")
+
+    peer = await serve(Stream=write_to_the_end)
+    before = handled("Stream", "CANCELLED")
+
+    with acting_as(IDENTITY):
+        call = peer.Stream(b"")
+        await call.read()
+        call.cancel()
+
+    await until(lambda: handled("Stream", "CANCELLED") == before + 1)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_call_inside_a_request_gets_no_more_time_than_the_request_has(serve: Serve) -> None:
     async def remaining(request: bytes, context: Any) -> bytes:
         return str(context.time_remaining()).encode()

@@ -38,10 +38,6 @@ class ServedCall:
         """Returns the seconds since the call arrived."""
         return time.perf_counter() - self.started
 
-    def is_abandoned(self) -> bool:
-        """True when the caller is gone, so that nobody reads a status any more."""
-        return self.context.cancelled() or self.context.done()
-
 
 def receive(context: Context) -> ServedCall:
     """Returns a call as it arrives."""

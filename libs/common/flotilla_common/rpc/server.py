@@ -125,7 +125,8 @@ class ServedMethod:
         try:
             admit(call, self._verifier)
             answer = await run()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, aio.InternalError):
+            # The latter is how gRPC fails a write to a caller that is gone; it knows that and drops it.
             call.code = abandoned_code(call)
             raise
         except aio.AbortError:
@@ -133,10 +134,7 @@ class ServedMethod:
             raise
         except FlotillaError as exc:
             await fail(call, exc)
-        except Exception as exc:
-            if call.is_abandoned():
-                call.code = abandoned_code(call)
-                raise
+        except Exception as exc:  # noqa: BLE001 - the one place that answers for what nobody foresaw
             await fail_unexpectedly(call, exc)
         else:
             call.code = _code_of(call.context)
