@@ -261,6 +261,18 @@ def test_removed_key_ends_its_tokens(keys: Path, verifier: IdentityVerifier) -> 
         verifier.verify(token)
 
 
+def test_key_that_cannot_be_read_leaves_the_old_one_in_force(keys: Path, verifier: IdentityVerifier) -> None:
+    signer = IdentitySigner("gateway", keys / "gateway.pem")
+    token = signer.sign(IDENTITY, audience="memory")
+    verifier.verify(token)
+    for file in ("gateway.pub", "gateway.pem"):
+        (keys / file).write_text("half a ke")
+    verifier._recheck_at = signer._recheck_at = 0.0
+
+    assert verifier.verify(signer.sign(Identity(uuid4(), uuid4()), audience="memory")).remembers
+    assert verifier.verify(token) == IDENTITY
+
+
 def test_key_that_comes_later_is_found(tmp_path: Path) -> None:
     verifier = IdentityVerifier(tmp_path, "memory")
     generate_key_pair(tmp_path / "gateway.pem", tmp_path / "gateway.pub")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from flotilla_common.identity.token import ALGORITHM, ISSUERS, LIFETIME_S, to_cl
 
 CACHED_TOKENS = 4096
 RECHECK_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 class IdentitySigner:
@@ -52,7 +54,13 @@ class IdentitySigner:
             return
         self._recheck_at = now + RECHECK_S
         found = fingerprint([self._file])
-        # A file that is just being replaced is away for a moment: the old key serves until the new one is there.
-        if found != self._fingerprint and found != (None,):
-            self._key, self._fingerprint = read_private_key(self._file), found
-            self._tokens.clear()
+        if found == self._fingerprint:
+            return
+        try:
+            self._key = read_private_key(self._file)
+        except (OSError, ValueError) as exc:
+            # A file that is just being replaced: the old key serves until the new one is there.
+            _log.error("the private key cannot be read", extra={"issuer": self._issuer, "cause": type(exc).__name__})
+            return
+        self._fingerprint = found
+        self._tokens.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -19,6 +20,7 @@ CACHED_IDENTITIES = 4096
 CLOCK_SKEW_S = 5
 LONGEST_TOKEN = 4096
 RECHECK_S = 1.0
+_log = logging.getLogger(__name__)
 _REQUIRED = ["exp", "iat", "aud", "iss", "sub"]
 
 
@@ -81,10 +83,16 @@ class IdentityVerifier:
             return
         self._recheck_at = now + RECHECK_S
         found = fingerprint(self._files.values())
-        if found != self._fingerprint:
-            self._keys = {issuer: read_public_key(file) for issuer, file in self._files.items() if file.exists()}
-            self._fingerprint = found
-            self._identities.clear()
+        if found == self._fingerprint:
+            return
+        try:
+            keys = {issuer: read_public_key(file) for issuer, file in self._files.items() if file.exists()}
+        except (OSError, ValueError) as exc:
+            # Most likely a file that is being written: what was known holds until it can be read.
+            _log.error("a public key cannot be read", extra={"audience": self._audience, "cause": str(exc)})
+            return
+        self._keys, self._fingerprint = keys, found
+        self._identities.clear()
 
 
 def _check_lifetime(claims: dict[str, Any]) -> None:
