@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import orjson
+from flotilla_common.errors import InvalidArgumentError
 
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph
 from flotilla_orchestrator.graphs.checks import check
@@ -41,11 +42,12 @@ class LoadedAgent:
     """When the newest of its files was changed, seconds since 1970."""
 
 
-class AgentFilesError(Exception):
+class AgentFilesError(InvalidArgumentError):
     """Agents' files are wrong; no agent is loaded."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = "\n".join(str(problem) for problem in problems)
+        super().__init__(f"The agents' files are wrong:\n{lines}", reason="agent_files_invalid")
         self.problems = problems
 
 
