@@ -100,7 +100,7 @@ async def test_verdict_that_cannot_be_read_approves(tmp_path: Path) -> None:
 async def test_draft_may_call_tools_and_keeps_calls_for_review_and_rewrite(tmp_path: Path) -> None:
     run = ScriptedRun([BILLING, Say(calls=["calculator"]), Say(calls=["calculator"]), Say("42"), REVISE, Say("43")])
 
-    values = await desk(tmp_path, DESK.replace("max_steps: 6", "max_steps: 6") + REVIEW).run(run, human("sum?"))
+    values = await desk(tmp_path, DESK + REVIEW).run(run, human("sum?"))
 
     # Six calls in all: the fourth is the draft's last, because review and rewrite need two.
     assert [run.offered(turn) for turn in (1, 2, 3)] == [["calculator"], ["calculator"], []]
