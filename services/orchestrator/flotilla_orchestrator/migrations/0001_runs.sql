@@ -124,12 +124,14 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (due_at);
 
+-- A tenant sees its own rows and '*' sees all. '*' is what the run path comes with, so it is compared first.
 DO $$
-DECLARE name text;
+DECLARE
+  name text;
+  tenant constant text := 'current_setting(''flotilla.tenant_id'', true)';
 BEGIN
   FOREACH name IN ARRAY ARRAY['threads', 'runs', 'leases', 'events', 'checkpoints', 'checkpoint_writes', 'usage', 'outbox'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
-    EXECUTE format(
-      'CREATE POLICY tenant ON %I USING (current_setting(''flotilla.tenant_id'', true) IN (tenant_id::text, ''*''))', name);
+    EXECUTE format('CREATE POLICY tenant ON %I USING (%s = ''*'' OR tenant_id::text = %s)', name, tenant, tenant);
   END LOOP;
 END $$;

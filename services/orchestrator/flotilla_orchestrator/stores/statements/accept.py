@@ -12,7 +12,7 @@ from flotilla_orchestrator.stores.encoding import storable_json
 FREE_EXPIRED_KEYS = """
 UPDATE runs SET idem_key = NULL
 WHERE (tenant_id, wire, idem_key) IN
-    (SELECT * FROM unnest(%(tenant_id)s::uuid[], %(wire)s::text[], %(idem_key)s::text[]))
+    (SELECT * FROM unnest(%(tenant_id)b::uuid[], %(wire)b::text[], %(idem_key)b::text[]))
   AND created_at < now() - interval '24 hours'
 """
 
@@ -21,10 +21,10 @@ WHERE (tenant_id, wire, idem_key) IN
 ACCEPT = """
 WITH i AS (
   SELECT * FROM unnest(
-    %(run_id)s::uuid[], %(tenant_id)s::uuid[], %(user_id)s::uuid[], %(remembers)s::boolean[], %(thread_id)s::uuid[],
-    %(create_thread)s::boolean[], %(ttl_s)s::float8[], %(agent)s::text[], %(release)s::text[], %(wire)s::text[],
-    %(idem_key)s::text[], %(body_hash)s::bytea[], %(input)s::bytea[], %(limit_s)s::float8[], %(metadata)s::text[],
-    %(traceparent)s::text[], %(event)s::bytea[])
+    %(run_id)b::uuid[], %(tenant_id)b::uuid[], %(user_id)b::uuid[], %(remembers)b::boolean[], %(thread_id)b::uuid[],
+    %(create_thread)b::boolean[], %(ttl_s)b::float8[], %(agent)b::text[], %(release)b::text[], %(wire)b::text[],
+    %(idem_key)b::text[], %(body_hash)b::bytea[], %(input)b::bytea[], %(limit_s)b::float8[], %(metadata)b::text[],
+    %(traceparent)b::text[], %(event)b::bytea[])
   AS i(run_id, tenant_id, user_id, remembers, thread_id, create_thread, ttl_s, agent, release, wire, idem_key,
        body_hash, input, limit_s, metadata, traceparent, event)),
 n AS (
@@ -67,7 +67,7 @@ SELECT run_id FROM r
 # The same accept sent again after its answer was lost: our lease, and our very event.
 ACCEPTED_BEFORE = """
 SELECT e.run_id
-FROM unnest(%(run_id)s::uuid[], %(event)s::bytea[]) i(run_id, event)
+FROM unnest(%(run_id)b::uuid[], %(event)b::bytea[]) i(run_id, event)
 JOIN leases l ON l.run_id = i.run_id AND l.owner = %(owner)s AND l.epoch = 1
 JOIN events e ON e.run_id = i.run_id AND e.seq = 1 AND e.epoch = 1 AND e.payload = i.event
 """

@@ -12,34 +12,34 @@ from flotilla_orchestrator.stores.statements.checkpoints import row_arrays, writ
 # for no heartbeat, and SKIP LOCKED for no claim: a run that is being claimed is not ours any more.
 _EVENTS = """
 WITH e AS (
-  SELECT * FROM unnest(%(run_id)s::uuid[], %(seq)s::int[], %(epoch)s::int[], %(payload)s::bytea[])
+  SELECT * FROM unnest(%(run_id)b::uuid[], %(seq)b::int[], %(epoch)b::int[], %(payload)b::bytea[])
   AS e(run_id, seq, epoch, payload)),
 l AS MATERIALIZED (
-  SELECT run_id, epoch, tenant_id FROM leases WHERE run_id = ANY(%(lease)s::uuid[])
+  SELECT run_id, epoch, tenant_id FROM leases WHERE run_id = ANY(%(lease)b::uuid[])
   ORDER BY run_id FOR KEY SHARE SKIP LOCKED),
 written AS (
   INSERT INTO events (run_id, seq, epoch, tenant_id, payload)
   SELECT run_id, seq, epoch, tenant_id, payload FROM e JOIN l USING (run_id, epoch) {conflict})
-SELECT run_id FROM l JOIN unnest(%(lease)s::uuid[], %(lease_epoch)s::int[]) o(run_id, epoch) USING (run_id, epoch)
+SELECT run_id FROM l JOIN unnest(%(lease)b::uuid[], %(lease_epoch)b::int[]) o(run_id, epoch) USING (run_id, epoch)
 """
 
 _ALL = """
 WITH e AS (
-  SELECT * FROM unnest(%(run_id)s::uuid[], %(seq)s::int[], %(epoch)s::int[], %(payload)s::bytea[])
+  SELECT * FROM unnest(%(run_id)b::uuid[], %(seq)b::int[], %(epoch)b::int[], %(payload)b::bytea[])
   AS e(run_id, seq, epoch, payload)),
 c AS (
-  SELECT * FROM unnest(%(c_thread_id)s::uuid[], %(c_ns)s::text[], %(c_checkpoint_id)s::uuid[], %(c_parent_id)s::uuid[],
-    %(c_run_id)s::uuid[], %(c_state)s::bytea[], %(c_metadata)s::text[], %(c_next_nodes)s::text[])
+  SELECT * FROM unnest(%(c_thread_id)b::uuid[], %(c_ns)b::text[], %(c_checkpoint_id)b::uuid[], %(c_parent_id)b::uuid[],
+    %(c_run_id)b::uuid[], %(c_state)b::bytea[], %(c_metadata)b::text[], %(c_next_nodes)b::text[])
   AS c(thread_id, ns, checkpoint_id, parent_id, run_id, state, metadata, next_nodes)),
 w AS (
-  SELECT * FROM unnest(%(w_thread_id)s::uuid[], %(w_ns)s::text[], %(w_checkpoint_id)s::uuid[], %(w_task_id)s::text[],
-    %(w_idx)s::int[], %(w_task_path)s::text[], %(w_channel)s::text[], %(w_run_id)s::uuid[], %(w_value)s::bytea[])
+  SELECT * FROM unnest(%(w_thread_id)b::uuid[], %(w_ns)b::text[], %(w_checkpoint_id)b::uuid[], %(w_task_id)b::text[],
+    %(w_idx)b::int[], %(w_task_path)b::text[], %(w_channel)b::text[], %(w_run_id)b::uuid[], %(w_value)b::bytea[])
   AS w(thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, value)),
 locked AS MATERIALIZED (
-  SELECT run_id, epoch, tenant_id FROM leases WHERE run_id = ANY(%(lease)s::uuid[])
+  SELECT run_id, epoch, tenant_id FROM leases WHERE run_id = ANY(%(lease)b::uuid[])
   ORDER BY run_id FOR KEY SHARE SKIP LOCKED),
 l AS (
-  SELECT * FROM locked JOIN unnest(%(lease)s::uuid[], %(lease_epoch)s::int[]) o(run_id, epoch) USING (run_id, epoch)),
+  SELECT * FROM locked JOIN unnest(%(lease)b::uuid[], %(lease_epoch)b::int[]) o(run_id, epoch) USING (run_id, epoch)),
 events_written AS (
   INSERT INTO events (run_id, seq, epoch, tenant_id, payload)
   SELECT run_id, seq, epoch, tenant_id, payload FROM e JOIN l USING (run_id, epoch) {conflict}),
@@ -66,7 +66,7 @@ APPEND_AGAIN = _ALL.format(conflict="ON CONFLICT DO NOTHING")
 
 EVENTS_OF_ANOTHER_EPOCH = """
 SELECT e.run_id FROM events e
-JOIN unnest(%(run_id)s::uuid[], %(seq)s::int[], %(epoch)s::int[], %(payload)s::bytea[]) i(run_id, seq, epoch, payload)
+JOIN unnest(%(run_id)b::uuid[], %(seq)b::int[], %(epoch)b::int[], %(payload)b::bytea[]) i(run_id, seq, epoch, payload)
   USING (run_id, seq)
 WHERE e.run_id = ANY(%(owned)s) AND (e.epoch, e.payload) <> (i.epoch, i.payload) LIMIT 1
 """

@@ -35,8 +35,8 @@ INSERT INTO checkpoints (tenant_id, thread_id, ns, checkpoint_id, parent_id, run
   next_nodes)
 SELECT %(tenant_id)s::uuid, thread_id, ns, checkpoint_id, parent_id, run_id, 0, state, metadata::jsonb,
   next_nodes::jsonb
-FROM unnest(%(c_thread_id)s::uuid[], %(c_ns)s::text[], %(c_checkpoint_id)s::uuid[], %(c_parent_id)s::uuid[],
-  %(c_run_id)s::uuid[], %(c_state)s::bytea[], %(c_metadata)s::text[], %(c_next_nodes)s::text[])
+FROM unnest(%(c_thread_id)b::uuid[], %(c_ns)b::text[], %(c_checkpoint_id)b::uuid[], %(c_parent_id)b::uuid[],
+  %(c_run_id)b::uuid[], %(c_state)b::bytea[], %(c_metadata)b::text[], %(c_next_nodes)b::text[])
   c(thread_id, ns, checkpoint_id, parent_id, run_id, state, metadata, next_nodes)
 ON CONFLICT (thread_id, ns, checkpoint_id) DO UPDATE
   SET state = EXCLUDED.state, metadata = EXCLUDED.metadata, next_nodes = EXCLUDED.next_nodes
@@ -46,8 +46,8 @@ PUT_WRITES = """
 INSERT INTO checkpoint_writes (tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, epoch,
   value)
 SELECT %(tenant_id)s::uuid, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, 0, value
-FROM unnest(%(w_thread_id)s::uuid[], %(w_ns)s::text[], %(w_checkpoint_id)s::uuid[], %(w_task_id)s::text[],
-  %(w_idx)s::int[], %(w_task_path)s::text[], %(w_channel)s::text[], %(w_run_id)s::uuid[], %(w_value)s::bytea[])
+FROM unnest(%(w_thread_id)b::uuid[], %(w_ns)b::text[], %(w_checkpoint_id)b::uuid[], %(w_task_id)b::text[],
+  %(w_idx)b::int[], %(w_task_path)b::text[], %(w_channel)b::text[], %(w_run_id)b::uuid[], %(w_value)b::bytea[])
   w(thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, value)
 ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
   SET channel = EXCLUDED.channel, value = EXCLUDED.value WHERE EXCLUDED.idx < 0

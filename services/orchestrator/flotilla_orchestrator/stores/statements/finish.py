@@ -14,8 +14,8 @@ from flotilla_orchestrator.stores.statements.checkpoints import row_arrays, writ
 _FINISH = """
 WITH i AS (
   SELECT * FROM unnest(
-    %(run_id)s::uuid[], %(epoch)s::int[], %(status)s::smallint[], %(finish_reason)s::smallint[], %(answer)s::bytea[],
-    %(error_class)s::smallint[], %(error_reason)s::text[], %(error_message)s::text[])
+    %(run_id)b::uuid[], %(epoch)b::int[], %(status)b::smallint[], %(finish_reason)b::smallint[], %(answer)b::bytea[],
+    %(error_class)b::smallint[], %(error_reason)b::text[], %(error_message)b::text[])
   AS i(run_id, epoch, status, finish_reason, answer, error_class, error_reason, error_message)),
 l AS (
   DELETE FROM leases l USING i
@@ -30,23 +30,23 @@ r AS (
 a AS (
   INSERT INTO events (run_id, seq, epoch, tenant_id, payload)
   SELECT run_id, seq, epoch, tenant_id, payload
-  FROM unnest(%(e_run_id)s::uuid[], %(e_seq)s::int[], %(e_payload)s::bytea[]) e(run_id, seq, payload)
+  FROM unnest(%(e_run_id)b::uuid[], %(e_seq)b::int[], %(e_payload)b::bytea[]) e(run_id, seq, payload)
   JOIN r USING (run_id) {conflict}),
 b AS (
   INSERT INTO checkpoints (tenant_id, thread_id, ns, checkpoint_id, parent_id, run_id, epoch, state, metadata,
     next_nodes)
   SELECT r.tenant_id, thread_id, ns, checkpoint_id, parent_id, run_id, r.epoch, state, metadata::jsonb,
     next_nodes::jsonb
-  FROM unnest(%(c_thread_id)s::uuid[], %(c_ns)s::text[], %(c_checkpoint_id)s::uuid[], %(c_parent_id)s::uuid[],
-    %(c_run_id)s::uuid[], %(c_state)s::bytea[], %(c_metadata)s::text[], %(c_next_nodes)s::text[])
+  FROM unnest(%(c_thread_id)b::uuid[], %(c_ns)b::text[], %(c_checkpoint_id)b::uuid[], %(c_parent_id)b::uuid[],
+    %(c_run_id)b::uuid[], %(c_state)b::bytea[], %(c_metadata)b::text[], %(c_next_nodes)b::text[])
     c(thread_id, ns, checkpoint_id, parent_id, run_id, state, metadata, next_nodes)
   JOIN r USING (run_id) {conflict}),
 w AS (
   INSERT INTO checkpoint_writes (tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id,
     epoch, value)
   SELECT r.tenant_id, thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, r.epoch, value
-  FROM unnest(%(w_thread_id)s::uuid[], %(w_ns)s::text[], %(w_checkpoint_id)s::uuid[], %(w_task_id)s::text[],
-    %(w_idx)s::int[], %(w_task_path)s::text[], %(w_channel)s::text[], %(w_run_id)s::uuid[], %(w_value)s::bytea[])
+  FROM unnest(%(w_thread_id)b::uuid[], %(w_ns)b::text[], %(w_checkpoint_id)b::uuid[], %(w_task_id)b::text[],
+    %(w_idx)b::int[], %(w_task_path)b::text[], %(w_channel)b::text[], %(w_run_id)b::uuid[], %(w_value)b::bytea[])
     w(thread_id, ns, checkpoint_id, task_id, idx, task_path, channel, run_id, value)
   JOIN r USING (run_id)
   ON CONFLICT (thread_id, ns, checkpoint_id, task_id, idx) DO UPDATE
@@ -54,13 +54,13 @@ w AS (
 c AS (
   INSERT INTO usage (run_id, model, tenant_id, input_tokens, output_tokens, cost_micro_usd)
   SELECT run_id, model, tenant_id, sum(input_tokens), sum(output_tokens), sum(cost)
-  FROM unnest(%(u_run_id)s::uuid[], %(u_model)s::text[], %(u_input)s::bigint[], %(u_output)s::bigint[],
-    %(u_cost)s::bigint[]) u(run_id, model, input_tokens, output_tokens, cost)
+  FROM unnest(%(u_run_id)b::uuid[], %(u_model)b::text[], %(u_input)b::bigint[], %(u_output)b::bigint[],
+    %(u_cost)b::bigint[]) u(run_id, model, input_tokens, output_tokens, cost)
   JOIN r USING (run_id) GROUP BY run_id, model, tenant_id),
 d AS (
   INSERT INTO outbox (tenant_id, user_id, run_id, kind, payload)
   SELECT tenant_id, user_id, run_id, kind, payload
-  FROM unnest(%(o_run_id)s::uuid[], %(o_kind)s::smallint[], %(o_payload)s::bytea[]) o(run_id, kind, payload)
+  FROM unnest(%(o_run_id)b::uuid[], %(o_kind)b::smallint[], %(o_payload)b::bytea[]) o(run_id, kind, payload)
   JOIN r USING (run_id))
 SELECT run_id FROM r
 """
@@ -71,15 +71,15 @@ FINISH_AGAIN = _FINISH.format(conflict="ON CONFLICT DO NOTHING")
 
 EVENTS_OF_ANOTHER_EPOCH = """
 SELECT e.run_id FROM events e
-JOIN unnest(%(e_run_id)s::uuid[], %(e_seq)s::int[], %(e_payload)s::bytea[]) x(run_id, seq, payload) USING (run_id, seq)
-JOIN unnest(%(run_id)s::uuid[], %(epoch)s::int[]) i(run_id, epoch) USING (run_id)
+JOIN unnest(%(e_run_id)b::uuid[], %(e_seq)b::int[], %(e_payload)b::bytea[]) x(run_id, seq, payload) USING (run_id, seq)
+JOIN unnest(%(run_id)b::uuid[], %(epoch)b::int[]) i(run_id, epoch) USING (run_id)
 WHERE e.run_id = ANY(%(owned)s) AND (e.epoch, e.payload) <> (i.epoch, x.payload) LIMIT 1
 """
 
 # The same finish sent again after its answer was lost: the terminal event stands there in this epoch.
 FINISHED_BEFORE = """
 SELECT e.run_id
-FROM unnest(%(run_id)s::uuid[], %(epoch)s::int[], %(seq)s::int[], %(payload)s::bytea[]) i(run_id, epoch, seq, payload)
+FROM unnest(%(run_id)b::uuid[], %(epoch)b::int[], %(seq)b::int[], %(payload)b::bytea[]) i(run_id, epoch, seq, payload)
 JOIN events e USING (run_id, epoch, seq) WHERE e.payload = i.payload
 """
 

@@ -37,7 +37,7 @@ BEGIN_BOUNDED = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'; SE
 BEAT = """
 WITH k AS (
   SELECT x.run_id FROM leases x
-  JOIN unnest(%(run_id)s::uuid[], %(epoch)s::int[]) h(run_id, epoch) USING (run_id, epoch)
+  JOIN unnest(%(run_id)b::uuid[], %(epoch)b::int[]) h(run_id, epoch) USING (run_id, epoch)
   WHERE x.owner = %(owner)s AND NOT x.handed_back ORDER BY x.run_id FOR NO KEY UPDATE OF x SKIP LOCKED),
 b AS (
   UPDATE leases l SET expires_at = now() + interval '6 s' FROM k WHERE l.run_id = k.run_id RETURNING l.run_id)
@@ -47,7 +47,7 @@ SELECT b.run_id, r.cancel_at IS NOT NULL FROM b JOIN runs r USING (run_id)
 RELEASE = """
 UPDATE leases l SET expires_at = now(), handed_back = true
 FROM (SELECT x.run_id FROM leases x
-      JOIN unnest(%(run_id)s::uuid[], %(epoch)s::int[]) h(run_id, epoch) USING (run_id, epoch)
+      JOIN unnest(%(run_id)b::uuid[], %(epoch)b::int[]) h(run_id, epoch) USING (run_id, epoch)
       WHERE x.owner = %(owner)s ORDER BY x.run_id FOR NO KEY UPDATE OF x) k
 WHERE l.run_id = k.run_id
 """

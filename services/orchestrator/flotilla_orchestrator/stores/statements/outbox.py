@@ -14,5 +14,5 @@ SENT = "DELETE FROM outbox WHERE id = ANY(%(id)s)"
 
 PUT_OFF = """
 UPDATE outbox o SET due_at = now() + make_interval(secs => f.retry_in_s)
-FROM unnest(%(id)s::bigint[], %(retry_in_s)s::float8[]) f(id, retry_in_s) WHERE o.id = f.id
+FROM unnest(%(id)b::bigint[], %(retry_in_s)b::float8[]) f(id, retry_in_s) WHERE o.id = f.id
 """

@@ -38,7 +38,7 @@ WHERE run_id = %(run_id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s
 
 READ_MANY_EVENTS = """
 SELECT e.run_id, e.seq, e.payload
-FROM unnest(%(run_id)s::uuid[], %(after)s::int[]) w(run_id, after)
+FROM unnest(%(run_id)b::uuid[], %(after)b::int[]) w(run_id, after)
 JOIN events e ON e.run_id = w.run_id AND e.seq > w.after
 ORDER BY e.run_id, e.seq
 """
