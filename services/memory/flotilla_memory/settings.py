@@ -27,7 +27,7 @@ class MemorySettings(ServiceSettings):
     text_embedding_timeout_s: float = Field(default=10.0, gt=0)
     """After it a write fails with UNAVAILABLE and nothing is stored."""
     recall_memories: int = Field(default=8, ge=1, le=50)
-    recall_min_score: float = Field(default=0.3, ge=0, le=1)
+    recall_min_score: float = Field(default=0.25, ge=0, le=1)
     """Below it a memory is held to be unrelated. It depends on the embedding model: what it gives for two texts that
     have nothing to do with each other is too low."""
     recall_word_weight: float = Field(default=0.5, ge=0, le=1)

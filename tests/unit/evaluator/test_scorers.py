@@ -1,0 +1,116 @@
+"""What each scorer measures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from flotilla_evaluator.model import Message, Observation, Role, ToolCall
+from flotilla_evaluator.scorers.answered import Answered
+from flotilla_evaluator.scorers.grounded import Grounded
+from flotilla_evaluator.scorers.scorer import score_all
+from flotilla_evaluator.scorers.tools_succeeded import ToolsSucceeded
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def run(*messages: Message, failed: int = 0) -> Observation:
+    return Observation(uuid4(), "assistant", "r", messages, [], 0.1, datetime.now(UTC), failed)
+
+
+def asked(text: str) -> Message:
+    return Message(Role.HUMAN, text)
+
+
+def said(text: str) -> Message:
+    return Message(Role.ASSISTANT, text)
+
+
+def called(arguments: str, result: str) -> tuple[Message, Message]:
+    return (
+        Message(Role.ASSISTANT, "", tool_calls=[ToolCall("c", "tool", arguments)]),
+        Message(Role.TOOL, result, tool_call_id="c"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("Oslo is the capital of Norway.", 1),
+        ("I'm sorry to hear that. Here is what helps.", 1),
+        ("The error in your code is on line 3.", 1),
+        ("You can't divide by zero.", 1),
+        ("", 0),
+        ("   ", 0),
+        ("I'm sorry, but I can't help with that.", 0),
+        ("I cannot answer this question.", 0),
+        ("Unfortunately I am not able to assist you here.", 0),
+        ("Error: the upstream is away", 0),
+        ("Something went wrong.", 0),
+    ],
+)
+def test_answered(answer: str, value: float) -> None:
+    assert Answered().score(run(asked("?"), said(answer))).value == value
+
+
+def test_answered_of_a_run_that_ends_with_a_tool_call_is_0() -> None:
+    assert Answered().score(run(asked("?"), *called("{}", "1"))).value == 0
+    assert Answered().score(run()).value == 0
+
+
+@pytest.mark.parametrize(
+    ("results", "failed", "value"), [(0, 0, 1), (2, 0, 1), (4, 1, 0.75), (1, 1, 0), (0, 2, 0), (1, -1, 1)]
+)
+def test_tools_succeeded(results: int, failed: int, value: float) -> None:
+    messages = [message for _ in range(results) for message in called("{}", "x")]
+
+    assert ToolsSucceeded().score(run(asked("?"), *messages, said("Done."), failed=failed)).value == value
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("17 % of 2,349 is 399.33.", 1),
+        ("It is 399.33, or about 399.3.", 1),
+        ("It is 400.12.", 0),
+        ("17 % of 2349 is 401.5.", 2 / 3),
+        ("1. It is 399.33", 1),
+        ("Well, that is quite a lot.", 1),
+        ("As asked by Ada, it is 399.33.", 1),
+        ("As asked by Bob, it is 399.33.", 0.5),
+    ],
+)
+def test_grounded_looks_claims_up(answer: str, value: float) -> None:
+    observation = run(
+        asked("I am Ada. What is 17 % of 2,349?"), *called('{"expression":"17 % of 2349"}', "399.33"), said(answer)
+    )
+
+    assert Grounded().score(observation).value == pytest.approx(value)
+
+
+def test_grounded_measures_only_runs_with_tools() -> None:
+    assert Grounded().score(run(asked("Who wrote Faust?"), said("It was Goethe, in 1808."))).value == 1
+
+
+def test_grounded_does_not_take_the_models_own_words_for_evidence() -> None:
+    observation = run(asked("?"), said("It may be 7."), *called("{}", "5"), said("It is 7."))
+
+    assert Grounded().score(observation).value == 0
+
+
+messages = st.lists(
+    st.builds(Message, role=st.sampled_from(Role), content=st.text() | st.from_regex(r"[0-9,. ]{0,60}")), max_size=6
+)
+
+
+@given(messages, st.integers(-1, 5))
+def test_every_run_has_three_scores_between_0_and_1_always_the_same(some: list[Message], failed: int) -> None:
+    observation = run(*some, failed=failed)
+    scorers = (ToolsSucceeded(), Answered(), Grounded())
+
+    scores = score_all(observation, scorers)
+
+    assert [score.key for score in scores] == ["answered", "grounded", "tools_succeeded"]
+    assert all(0 <= score.value <= 1 and score.explanation for score in scores)
+    assert score_all(observation, scorers) == scores
