@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class EvaluatorServiceStub:
     """Stores finished runs that it is shown and scores them.
+
+    A person sees their own runs, an identity with the scope "admin" those of its tenant.
     """
 
     def __init__(self, channel):
@@ -54,6 +56,8 @@ class EvaluatorServiceStub:
 
 class EvaluatorServiceServicer:
     """Stores finished runs that it is shown and scores them.
+
+    A person sees their own runs, an identity with the scope "admin" those of its tenant.
     """
 
     def Observe(self, request, context):
@@ -68,7 +72,7 @@ class EvaluatorServiceServicer:
     def GetObservation(self, request, context):
         """Returns one observed run with its scores. Safe to retry.
 
-        Fails with NOT_FOUND if the run was not observed in the caller's tenant.
+        Fails with NOT_FOUND if the caller may see no such run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,6 +113,8 @@ def add_EvaluatorServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class EvaluatorService:
     """Stores finished runs that it is shown and scores them.
+
+    A person sees their own runs, an identity with the scope "admin" those of its tenant.
     """
 
     @staticmethod

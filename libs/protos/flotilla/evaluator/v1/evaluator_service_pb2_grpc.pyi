@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EvaluatorServiceStub:
-    """Stores finished runs that it is shown and scores them."""
+    """Stores finished runs that it is shown and scores them.
+
+    A person sees their own runs, an identity with the scope "admin" those of its tenant.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -41,14 +44,17 @@ class EvaluatorServiceStub:
     GetObservation: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.GetObservationRequest, _evaluator_service_pb2.GetObservationResponse]
     """Returns one observed run with its scores. Safe to retry.
 
-    Fails with NOT_FOUND if the run was not observed in the caller's tenant.
+    Fails with NOT_FOUND if the caller may see no such run.
     """
     ListObservations: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.ListObservationsRequest, _evaluator_service_pb2.ListObservationsResponse]
     """Returns a page of observed runs with their scores, newest first. Safe to retry."""
 
 @_typing.type_check_only
 class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
-    """Stores finished runs that it is shown and scores them."""
+    """Stores finished runs that it is shown and scores them.
+
+    A person sees their own runs, an identity with the scope "admin" those of its tenant.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Observe: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.ObserveRequest, _evaluator_service_pb2.ObserveResponse]  # type: ignore[assignment]
@@ -59,13 +65,16 @@ class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
     GetObservation: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.GetObservationRequest, _evaluator_service_pb2.GetObservationResponse]  # type: ignore[assignment]
     """Returns one observed run with its scores. Safe to retry.
 
-    Fails with NOT_FOUND if the run was not observed in the caller's tenant.
+    Fails with NOT_FOUND if the caller may see no such run.
     """
     ListObservations: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.ListObservationsRequest, _evaluator_service_pb2.ListObservationsResponse]  # type: ignore[assignment]
     """Returns a page of observed runs with their scores, newest first. Safe to retry."""
 
 class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores finished runs that it is shown and scores them."""
+    """Stores finished runs that it is shown and scores them.
+
+    A person sees their own runs, an identity with the scope "admin" those of its tenant.
+    """
 
     @_abc_1.abstractmethod
     def Observe(
@@ -86,7 +95,7 @@ class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evaluator_service_pb2.GetObservationResponse, _abc.Awaitable[_evaluator_service_pb2.GetObservationResponse]]:
         """Returns one observed run with its scores. Safe to retry.
 
-        Fails with NOT_FOUND if the run was not observed in the caller's tenant.
+        Fails with NOT_FOUND if the caller may see no such run.
         """
 
     @_abc_1.abstractmethod

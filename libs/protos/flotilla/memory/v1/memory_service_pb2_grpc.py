@@ -103,7 +103,11 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateMemory(self, request, context):
-        """Stores one statement about the person. The same idempotency key (gRPC metadata) stores it once and returns the same id.
+        """Stores one statement about the person; one that is known already, in any case or spacing, is returned as it is.
+        The same idempotency key (gRPC metadata) stores it once and returns the same id. Safe to retry.
+
+        Fails with INVALID_ARGUMENT if the text is too short or too long, with FAILED_PRECONDITION if the key was used with
+        another text, and with UNAVAILABLE while embeddings cannot be made.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,12 @@ class MemoryServiceStub:
     SearchMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]
     """Returns the memories nearest to a query, best first. Safe to retry."""
     CreateMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CreateMemoryRequest, _memory_service_pb2.CreateMemoryResponse]
-    """Stores one statement about the person. The same idempotency key (gRPC metadata) stores it once and returns the same id."""
+    """Stores one statement about the person; one that is known already, in any case or spacing, is returned as it is.
+    The same idempotency key (gRPC metadata) stores it once and returns the same id. Safe to retry.
+
+    Fails with INVALID_ARGUMENT if the text is too short or too long, with FAILED_PRECONDITION if the key was used with
+    another text, and with UNAVAILABLE while embeddings cannot be made.
+    """
     ListMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]
     """Returns a page of the person's memories, newest first. Safe to retry."""
     DeleteMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteMemoryRequest, _memory_service_pb2.DeleteMemoryResponse]
@@ -78,7 +83,12 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     SearchMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]  # type: ignore[assignment]
     """Returns the memories nearest to a query, best first. Safe to retry."""
     CreateMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CreateMemoryRequest, _memory_service_pb2.CreateMemoryResponse]  # type: ignore[assignment]
-    """Stores one statement about the person. The same idempotency key (gRPC metadata) stores it once and returns the same id."""
+    """Stores one statement about the person; one that is known already, in any case or spacing, is returned as it is.
+    The same idempotency key (gRPC metadata) stores it once and returns the same id. Safe to retry.
+
+    Fails with INVALID_ARGUMENT if the text is too short or too long, with FAILED_PRECONDITION if the key was used with
+    another text, and with UNAVAILABLE while embeddings cannot be made.
+    """
     ListMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]  # type: ignore[assignment]
     """Returns a page of the person's memories, newest first. Safe to retry."""
     DeleteMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteMemoryRequest, _memory_service_pb2.DeleteMemoryResponse]  # type: ignore[assignment]
@@ -127,7 +137,12 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.CreateMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.CreateMemoryResponse, _abc.Awaitable[_memory_service_pb2.CreateMemoryResponse]]:
-        """Stores one statement about the person. The same idempotency key (gRPC metadata) stores it once and returns the same id."""
+        """Stores one statement about the person; one that is known already, in any case or spacing, is returned as it is.
+        The same idempotency key (gRPC metadata) stores it once and returns the same id. Safe to retry.
+
+        Fails with INVALID_ARGUMENT if the text is too short or too long, with FAILED_PRECONDITION if the key was used with
+        another text, and with UNAVAILABLE while embeddings cannot be made.
+        """
 
     @_abc_1.abstractmethod
     def ListMemories(
