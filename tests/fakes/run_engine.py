@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from flotilla.orchestrator.v1 import event_pb2
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla_common.ids import new_id
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
-from flotilla_orchestrator.model import NewRun, StoredEvent
+from flotilla_orchestrator.model import NewRun, Run, StoredEvent
 from flotilla_orchestrator.runs import events
 from flotilla_orchestrator.runs.engine import EngineLimits, RunEngine
 from flotilla_orchestrator.runs.lease import LeaseTimes
@@ -252,3 +252,15 @@ def kinds(log: Sequence[event_pb2.RunEvent]) -> list[str]:
 def is_dense(log: Sequence[event_pb2.RunEvent]) -> bool:
     """Whether the numbers rise by one from 1."""
     return [event.sequence for event in log] == list(range(1, len(log) + 1))
+
+
+async def read_run(stores: Stores, new: NewRun) -> Run:
+    """Returns a run as it stands."""
+    return await stores.reader.get_run(new.run_id, tenant_id=new.tenant_id, user_id=new.user_id)
+
+
+async def until(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    """Returns as soon as something holds. Raises TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():
+            await asyncio.sleep(0.005)

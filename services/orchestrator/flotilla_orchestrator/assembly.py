@@ -16,12 +16,12 @@ from pydantic import SecretStr
 
 from flotilla_orchestrator.clients.peers import Peers
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
+from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
 from flotilla_orchestrator.runs.engine import RunEngine
 from flotilla_orchestrator.runs.lease import OpenStore
 from flotilla_orchestrator.runs.loops import background, every
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.process import EnginePeers, EngineStores, open_engine
-from flotilla_orchestrator.runs.thread_history import ThreadHistory
 from flotilla_orchestrator.runs.thread_states import ThreadStates
 from flotilla_orchestrator.runs.toolbox import ToolDirectory
 from flotilla_orchestrator.server.servicer import OrchestratorServicer
@@ -133,5 +133,5 @@ async def open_orchestrator(
             conversations=Conversations(stores.reader, threads),
         )
         agents = AgentService(catalogue, directory, models, embedding_route=settings.embedding_route)
-        threads_service = ThreadService(stores.threads, ThreadHistory(stores.checkpoints))
+        threads_service = ThreadService(stores.threads, CheckpointReader(stores.checkpoints))
         yield Orchestrator(OrchestratorServicer(runs=runs, threads=threads_service, agents=agents), engine)

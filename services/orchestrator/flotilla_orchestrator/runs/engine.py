@@ -148,9 +148,13 @@ class RunEngine:
         if active := self._active.get(run_id):
             active.journal.lose()
 
+    def stop_claiming(self) -> None:
+        """Takes no more runs; those there are go on."""
+        self._is_draining = True
+
     async def drain(self) -> None:
         """Takes no more runs, lets those there are end for a moment, and hands the rest back."""
-        self._is_draining = True
+        self.stop_claiming()
         await self._wait_for_tasks(self._limits.drain_grace_s)
         left = dict(self._active)
         for active in left.values():

@@ -132,9 +132,9 @@ class RunExecution:
             release,
             graph,
             journal=CheckpointJournal(self.journal, self._past),
-            is_new=work.is_new_thread and self._run.attempt == 1,
+            is_new=work.is_new_thread and self._run.epoch == 1,
         )
-        goes_on = self._run.attempt > 1 and await state.has_begun()
+        goes_on = self._run.epoch > 1 and await state.has_begun()
         if is_foreign:
             self._discard_streamed()
         return await GraphDrive(graph, is_foreign, state, ForeignStream(self.journal)).go(work, live, goes_on=goes_on)

@@ -64,7 +64,7 @@ class RunMetrics:
         self.outbox_dropped = Counter(
             "flotilla_outbox_dropped", "Entries that the peer refuses for good.", ["kind"], registry=registry
         )
-        self.outbox_lag = Histogram(
+        self.outbox_attempts = Histogram(
             "flotilla_outbox_attempts",
             "Attempts an entry needed.",
             registry=registry,

@@ -109,11 +109,11 @@ class OutboxRelay:
             return None
         except FlotillaError as error:
             self._metrics.outbox_retried.labels(kind).inc()
-            log = _log.warning if entry.attempts in (0, 10, 100) else _log.debug
+            log = _log.warning if entry.attempts in (1, 10, 100) else _log.debug
             log("an entry could not be sent", extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason})
             return retry_delay_s(entry.attempts)
         self._metrics.outbox_sent.labels(kind).inc()
-        self._metrics.outbox_lag.observe(entry.attempts + 1)
+        self._metrics.outbox_attempts.observe(entry.attempts)
         return None
 
 

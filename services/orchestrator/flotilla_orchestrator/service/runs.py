@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from flotilla_common.errors import NotFoundError
 from flotilla_common.identity import Identity
 
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue, Release
@@ -108,8 +107,3 @@ def _new_run(identity: Identity, request: StartRequest, release: Release, target
             at=datetime.now(UTC),
         ),
     )
-
-
-def not_found(what: str) -> NotFoundError:
-    """Returns the error for something that is not there, or not for this caller."""
-    return NotFoundError(f"the {what} does not exist", reason=f"{what}_not_found")

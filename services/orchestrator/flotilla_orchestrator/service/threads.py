@@ -4,42 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 from flotilla_common.identity import Identity
 from flotilla_common.ids import new_id
 
 from flotilla_orchestrator.model import Json, Thread, ThreadState, ThreadStatus
-from flotilla_orchestrator.service.runs import DEFAULT_PAGE, LARGEST_PAGE, not_found
+from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
+from flotilla_orchestrator.service.runs import DEFAULT_PAGE, LARGEST_PAGE
 from flotilla_orchestrator.stores.thread_store import ThreadQuery, ThreadStore
 
 _DEFAULT_HISTORY = 20
 
 
-class ThreadHistory(Protocol):
-    """Reads the checkpoints of threads as states."""
-
-    async def states(
-        self,
-        thread_id: UUID,
-        *,
-        tenant_id: UUID,
-        namespace: str = "",
-        checkpoint_id: UUID | None = None,
-        before: UUID | None = None,
-        limit: int,
-    ) -> Sequence[ThreadState]:
-        """Returns states, newest first."""
-        ...
-
-
 class ThreadService:
     """Gives access to the caller's own threads."""
 
-    def __init__(self, threads: ThreadStore, history: ThreadHistory) -> None:
+    def __init__(self, threads: ThreadStore, checkpoints: CheckpointReader) -> None:
         self._threads = threads
-        self._history = history
+        self._checkpoints = checkpoints
 
     async def create(
         self, identity: Identity, thread_id: UUID | None, *, metadata: Json, ttl_s: float | None, may_exist: bool
@@ -89,14 +72,9 @@ class ThreadService:
     ) -> ThreadState | None:
         """Returns a thread's state at its latest or a named checkpoint, None before its first. Raises NotFoundError."""
         await self.get(identity, thread_id)
-        found = await self._history.states(
-            thread_id, tenant_id=identity.tenant_id, namespace=namespace, checkpoint_id=checkpoint_id, limit=1
+        return await self._checkpoints.get_state(
+            thread_id, tenant_id=identity.tenant_id, checkpoint_id=checkpoint_id, namespace=namespace
         )
-        if found:
-            return found[0]
-        if checkpoint_id is not None:
-            raise not_found("checkpoint")
-        return None
 
     async def history(
         self, identity: Identity, thread_id: UUID, *, before: UUID | None, limit: int
@@ -104,6 +82,4 @@ class ThreadService:
         """Returns a thread's checkpoints, newest first. Raises NotFoundError."""
         await self.get(identity, thread_id)
         size = min(limit or _DEFAULT_HISTORY, LARGEST_PAGE)
-        return await self._history.states(
-            thread_id, tenant_id=identity.tenant_id, namespace="", before=before, limit=size
-        )
+        return await self._checkpoints.list_history(thread_id, tenant_id=identity.tenant_id, before=before, limit=size)
