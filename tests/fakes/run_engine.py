@@ -262,5 +262,5 @@ async def read_run(stores: Stores, new: NewRun) -> Run:
 async def until(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
     """Returns as soon as something holds. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.005)

@@ -60,10 +60,18 @@ class _Watcher:
             await self._arrived.wait()
         self._arrived.clear()
         waiting, self._waiting = self._waiting, []
-        fresh = [event for event in waiting if event.sequence > self.position]
-        if fresh and fresh[0].sequence != self.position + 1:
-            self.has_missed = True
-        return [] if self.has_missed else fresh
+        if self.has_missed:
+            return []
+        whole: list[StoredEvent] = []
+        following = self.position + 1
+        for event in waiting:
+            if event.sequence > following:
+                self.has_missed = True
+                break
+            if event.sequence == following:
+                whole.append(event)
+                following += 1
+        return whole
 
 
 class RunView:
