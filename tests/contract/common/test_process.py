@@ -120,12 +120,15 @@ async def test_second_term_stops_at_once(running: Running) -> None:
 
 async def test_drain_answers_when_the_work_is_done_and_the_process_lives_on(running: Running) -> None:
     async with bare_channel(running.ports["port"]) as channel:
-        call = running.slow(channel, 1.0)
+        call = running.slow(channel, 2.0)
         await running.until_written("started")
 
-        answer = await asyncio.to_thread(request_drain, running.ports["metrics_port"], max_s=10)
+        asking = asyncio.create_task(asyncio.to_thread(request_drain, running.ports["metrics_port"], max_s=10))
+        await running.until_written("handed back")
+        _, still_asking = await asyncio.wait([asking], timeout=0.3)
 
-        assert (answer, call.done()) == ("drained", True)
+        assert still_asking
+        assert (await call, await asking) == (b"done", "drained")
         assert running.process.returncode is None
         with pytest.raises(AioRpcError) as caught:
             await watch_of(channel, "nobody")
