@@ -1,9 +1,14 @@
 """How the command speaks: one console for answers, one for everything else."""
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import IO
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+_WIDEST = 1_000
 
 
 class PersistentConsole(Console):
@@ -19,6 +24,17 @@ def discard(stream: IO[str]) -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, stream.fileno())
     os.close(nothing)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table; a cell is never shortened, because people copy from it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    needed = Measurement.get(out, out.options.update(width=_WIDEST), table).maximum
+    out.print(table, width=max(out.width, needed), crop=False)
 
 
 out = PersistentConsole(highlight=False, soft_wrap=True)

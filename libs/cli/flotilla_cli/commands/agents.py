@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from flotilla_cli.commands.options import HomeOption, open_home
-from flotilla_cli.console import out
+from flotilla_cli.console import out, show_table
 from flotilla_cli.failure import CommandError
 from flotilla_cli.gateway import Json, call, client
 from flotilla_cli.home import DEFAULT_HOME
@@ -22,13 +21,7 @@ def list_agents(home: HomeOption = DEFAULT_HOME) -> None:
     """Show the agents that the running platform serves."""
     with client(open_home(home)) as gateway:
         found: list[Json] = call(gateway, "GET", "/v1/models")["data"]
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("agent", "owner", "since"):
-        table.add_column(column)
-    for agent in found:
-        since = datetime.fromtimestamp(agent["created"], UTC).strftime("%Y-%m-%d %H:%M")
-        table.add_row(escape(agent["id"]), escape(agent["owned_by"]), since)
-    out.print(table)
+    show_table(("agent", "owner", "since"), map(_row, found))
 
 
 @agents.command()
@@ -49,6 +42,11 @@ def validate(
             out.print(f"{escape(str(file))}: [green]valid[/]")
     if faults:
         raise CommandError(f"{faults} fault{'s' if faults > 1 else ''} found")
+
+
+def _row(agent: Json) -> tuple[str, ...]:
+    since = datetime.fromtimestamp(agent["created"], UTC).strftime("%Y-%m-%d %H:%M")
+    return escape(agent["id"]), escape(agent["owned_by"]), since
 
 
 def _yaml_files(paths: list[Path]) -> list[Path]:

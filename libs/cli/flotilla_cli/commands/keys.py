@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from flotilla_cli.commands.options import HomeOption, open_home
-from flotilla_cli.console import err, out
+from flotilla_cli.console import err, out, show_table
 from flotilla_cli.gateway import Json, call, client
 from flotilla_cli.home import DEFAULT_HOME
 
@@ -37,12 +36,7 @@ def list_keys(home: HomeOption = DEFAULT_HOME) -> None:
     """Show all keys without their secrets."""
     with client(open_home(home), admin=True) as gateway:
         found: list[Json] = call(gateway, "GET", "/v1/keys")["data"]
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("id", "name", "prefix", "scopes", "state"):
-        table.add_column(column)
-    for key in found:
-        table.add_row(*(escape(cell) for cell in _row(key)))
-    out.print(table)
+    show_table(("id", "name", "prefix", "scopes", "state"), map(_row, found))
 
 
 @keys.command()
@@ -57,4 +51,4 @@ def revoke(
 
 def _row(key: Json) -> tuple[str, ...]:
     state = "revoked" if key.get("revoked_at") else "valid"
-    return str(key["id"]), str(key["name"]), str(key["prefix"]), " ".join(key["scopes"]), state
+    return tuple(escape(str(cell)) for cell in (key["id"], key["name"], key["prefix"], " ".join(key["scopes"]), state))

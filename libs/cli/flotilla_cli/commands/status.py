@@ -5,10 +5,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from flotilla_cli.commands.options import HomeOption, open_home
-from flotilla_cli.console import out
+from flotilla_cli.console import out, show_table
 from flotilla_cli.gateway import running
 from flotilla_cli.home import DEFAULT_HOME
 from flotilla_cli.platform.progress import NO_QUALITY_SIGNAL
@@ -35,13 +34,8 @@ def _plain(platform: PlatformStatus) -> dict[str, object]:
 
 
 def _show(platform: PlatformStatus) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for column in ("process", "replica", "pid", "ports", "state", "restarts"):
-        table.add_column(column)
-    for process in platform.processes:
-        table.add_row(*_row(process))
     out.print(f"{platform.url}  {'ready' if platform.is_ready else 'starting'}\n")
-    out.print(table)
+    show_table(("process", "replica", "pid", "ports", "state", "restarts"), map(_row, platform.processes))
     if platform.development_model:
         out.print(f"\n[yellow]{NO_QUALITY_SIGNAL}[/]")
 
