@@ -34,7 +34,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     needed = Measurement.get(out, out.options.update(width=_WIDEST), table).maximum
-    out.print(table, width=max(out.width, needed), crop=False)
+    PersistentConsole(highlight=False, width=max(out.width, needed)).print(table, crop=False)
 
 
 out = PersistentConsole(highlight=False, soft_wrap=True)
