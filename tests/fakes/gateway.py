@@ -153,6 +153,18 @@ async def running_gateway(
             await canceller.close()
 
 
+async def until_refused(port: int) -> None:
+    """Connects until nobody accepts."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)
+
+
 async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> None:
     deadline = time.monotonic() + 10
     while not server.started:

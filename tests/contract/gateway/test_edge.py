@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from fakes.gateway import RunningGateway, running_gateway
+from fakes.gateway import RunningGateway, running_gateway, until_refused
 from fakes.orchestrator import CREATED_S, FakeOrchestrator, Pause, done
 from openai import AsyncOpenAI
 
@@ -173,18 +173,6 @@ async def test_pages_of_allowed_origins_may_call(orchestrator_at: tuple[FakeOrch
         "retry-after",
     ]  # fmt: skip
     assert "access-control-allow-origin" not in foreign.headers
-
-
-async def until_refused(port: int) -> None:
-    """Connects until nobody accepts."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                return
-            writer.close()
-            await asyncio.sleep(0.02)
 
 
 async def test_stream_goes_on_while_the_server_stops(

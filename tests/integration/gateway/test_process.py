@@ -13,6 +13,7 @@ from socket import socket
 
 import httpx
 import pytest
+from fakes.gateway import until_refused
 from fakes.orchestrator import FakeOrchestrator, Pause, done
 from fakes.servers import ServiceDatabase
 from flotilla_common.identity import generate_key_pair
@@ -106,7 +107,7 @@ async def test_process_serves_and_lets_streams_finish_on_sigterm(
                 model="assistant", messages=[{"role": "user", "content": "?"}], stream=True
             )
             running.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.2)
+            await until_refused(int(environment["GATEWAY_HTTP_PORT"]))
             pause.gate.set()
             text = "".join([chunk.choices[0].delta.content or "" async for chunk in chat])
         output, _ = await asyncio.wait_for(running.communicate(), 15)
