@@ -47,6 +47,10 @@ format: setup ## Format and mend what can be mended
 test: setup ## Unit, contract and integration tests; no key, no network
 	@$(BIN)/pytest -q $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## Kill what serves, many times, and check every stream
+	@$(BIN)/pytest -q -s -m chaos tests/chaos $(ARGS)
+
 .PHONY: protos
 protos: setup ## Generate libs/protos from protos
 	@$(BIN)/python protos/generate.py

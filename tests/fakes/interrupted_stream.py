@@ -98,13 +98,16 @@ class KillAfter:
     platform: RunningPlatform
     pieces: int
     killed_at: float = 0.0
-    victim: dict[str, Any] = field(default_factory=dict)
+    candidates: list[dict[str, Any]] = field(init=False)
+    """Looked up before the stream begins, because the command that tells them takes as long as many tokens."""
+
+    def __post_init__(self) -> None:
+        self.candidates = self.platform.processes("orchestrator")
 
     def __call__(self, chat: StreamedChat) -> None:
         if self.killed_at or len(chat.arrivals_s) < self.pieces:
             return
-        self.victim = self.platform.owner_of_the_running_run()
-        self.platform.kill(self.victim)
+        self.platform.kill(self.platform.owner_among(self.candidates))
         self.killed_at = time.monotonic()
 
 

@@ -92,9 +92,9 @@ class RunningPlatform:
             lines = reply.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
-    def owner_of_the_running_run(self) -> dict[str, Any]:
+    def owner_among(self, orchestrators: list[dict[str, Any]]) -> dict[str, Any]:
         """Returns the orchestrator that has a run in flight. Raises LookupError when none has."""
-        for process in self.processes("orchestrator"):
-            if process["pid"] and self.metric(process, "flotilla_runs_active") > 0:
+        for process in orchestrators:
+            if self.metric(process, "flotilla_runs_active") > 0:
                 return process
         raise LookupError("no orchestrator has a run in flight")

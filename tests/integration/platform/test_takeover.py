@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 import pytest
 from fakes.interrupted_stream import (
@@ -75,11 +76,12 @@ def test_reader_gets_the_rest_on_another_gateway_when_its_own_is_killed(platform
 
 
 def test_owner_that_was_frozen_writes_nothing_when_it_wakes(platform: RunningPlatform) -> None:
-    frozen: list[dict[str, object]] = []
+    orchestrators = platform.processes("orchestrator")
+    frozen: list[dict[str, Any]] = []
 
     def freeze(_: object) -> None:
         if not frozen:
-            frozen.append(platform.owner_of_the_running_run())
+            frozen.append(platform.owner_among(orchestrators))
             platform.kill(frozen[0], signal.SIGSTOP)
 
     try:
