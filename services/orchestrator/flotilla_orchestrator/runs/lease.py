@@ -7,8 +7,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from flotilla_common.errors import FlotillaError
@@ -61,6 +62,8 @@ class LeaseKeeper:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: Callable[[], object] = bool
+        """Ends the thread's pause."""
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
     def on_lost(self, callback: Callable[[UUID], None]) -> None:
@@ -79,6 +82,9 @@ class LeaseKeeper:
     async def stop(self) -> None:
         """Ends the thread; leases that are still held end by themselves."""
         self._stopping.set()
+        with suppress(RuntimeError):
+            # The thread's loop may have ended just now.
+            self._wake()
         await asyncio.to_thread(self._thread.join)
 
     def hold(self, run_id: UUID, epoch: int, *, since: float) -> None:
@@ -115,6 +121,8 @@ class LeaseKeeper:
                 self._stopping.wait(0.2)
 
     async def _keep(self) -> None:
+        pause = asyncio.Event()
+        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, pause.set)
         async with self._open_store() as store:
             next_beat = time.monotonic()
             while not self._stopping.is_set():
@@ -124,7 +132,8 @@ class LeaseKeeper:
                 else:
                     await self._look_for_cancels(store)
                 self._tell(self._lost, self._expired())
-                await asyncio.sleep(self._times.cancel_interval_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(pause.wait(), self._times.cancel_interval_s)
 
     async def _beat(self, store: RunStore) -> None:
         with self._lock:
