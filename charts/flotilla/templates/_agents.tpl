@@ -20,11 +20,40 @@
 {{- end -}}
 
 {{- define "flotilla.agentVolume" -}}
-- name: agents
+- name: {{ .prefix }}agents
   configMap:
-    name: {{ include "flotilla.name" .root }}-agents-{{ .color }}
+    name: {{ include "flotilla.name" .root }}-agents-{{ .color }}{{ .suffix }}
     items:
       {{- range $path, $_ := fromJson (include "flotilla.agentFiles" .root) }}
       - { key: {{ include "flotilla.agentKey" $path }}, path: {{ $path }} }
       {{- end }}
+{{- end -}}
+
+{{/* The ConfigMaps of a colour's agents and routes. */}}
+{{- define "flotilla.agentConfigMaps" -}}
+{{- $contents := dict "agents" dict -}}
+{{- range $path, $content := fromJson (include "flotilla.agentFiles" .root) -}}
+{{- $_ := set $contents.agents (include "flotilla.agentKey" $path) $content -}}
+{{- end -}}
+{{- with .root.Values.model.routes -}}
+{{- $_ := set $contents "model-routes" (dict "routes.yaml" (toYaml (dict "routes" .))) -}}
+{{- end -}}
+{{- range $kind, $data := $contents }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "flotilla.name" $.root }}-{{ $kind }}-{{ $.color }}{{ $.suffix }}
+  namespace: {{ $.root.Release.Namespace }}
+  labels:
+    {{- include "flotilla.labels" $ | nindent 4 }}
+  {{- if $.suffix }}
+  annotations:
+    {{- include "flotilla.preflightAnnotations" -10 | nindent 4 }}
+  {{- end }}
+data:
+  {{- range $key, $value := $data }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- end }}
 {{- end -}}

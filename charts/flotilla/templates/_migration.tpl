@@ -10,12 +10,15 @@ template:
   spec:
     restartPolicy: Never
     {{- include "flotilla.podBasics" . | nindent 4 }}
-    {{- include "flotilla.waitForDatabase" (dict "root" .root "service" "gateway" "color" .color) | nindent 4 }}
+    {{- with include "flotilla.waitForDatabase" (dict "root" .root "service" "gateway" "color" .color) | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
     containers:
       {{- range $service, $_ := fromYaml (include "flotilla.catalogue" .root) }}
       - name: {{ $service }}
         image: {{ include "flotilla.image" (dict "root" $.root "service" $service "color" $.color) }}
         imagePullPolicy: {{ $.root.Values.image.pullPolicy }}
+        terminationMessagePolicy: FallbackToLogsOnError
         args: [flotilla_{{ $service }}.migrate]
         env:
           - { name: APP_ENV, value: {{ $.root.Values.appEnv }} }

@@ -29,7 +29,7 @@ dnsConfig:
 {{- end -}}
 
 {{- define "flotilla.tmpVolume" -}}
-- name: tmp
+- name: {{ .prefix }}tmp
   emptyDir: { sizeLimit: {{ .size | default "64Mi" }} }
 {{- end -}}
 

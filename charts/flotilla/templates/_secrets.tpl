@@ -14,13 +14,16 @@ true
 {{- end -}}
 {{- end -}}
 
-{{/* The name of the Secret of a kind; .made says whether the chart can make it. */}}
+{{/*
+The name of the Secret of a kind. Hooks run before ordinary objects exist, so what the chart makes for them has a
+suffix of its own.
+*/}}
 {{- define "flotilla.secretName" -}}
 {{- $given := (get .root.Values.secrets .kind).existingSecret -}}
 {{- if $given -}}
 {{- $given -}}
 {{- else if and (include "flotilla.isDevelopment" .root) (include "flotilla.canMake" .) -}}
-{{- printf "%s-%s" (include "flotilla.name" .root) .kind -}}
+{{- printf "%s-%s%s" (include "flotilla.name" .root) .kind (.suffix | default "") -}}
 {{- else if ne .kind "model" -}}
 {{- fail (printf "secrets.%s.existingSecret is not set: name a Secret with the keys %s%s. For a trial, values-development.yaml brings everything" .kind (get .root.Values.secrets .kind).keys (include "flotilla.bundledHint" .)) -}}
 {{- end -}}
@@ -43,13 +46,13 @@ true
 {{/* The volumes of Secrets that a service sees: only what it needs of each. */}}
 {{- define "flotilla.secretVolumes" -}}
 {{- $secrets := .root.Values.secrets -}}
-{{- $identity := include "flotilla.secretName" (dict "root" .root "kind" "identity") -}}
-- name: secrets
+{{- $identity := include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "identity") -}}
+- name: {{ .prefix }}secrets
   projected:
     defaultMode: 0440
     sources:
       - secret:
-          name: {{ include "flotilla.secretName" (dict "root" .root "kind" "database") }}
+          name: {{ include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "database") }}
           items:
             - { key: {{ get $secrets.database.keys .service }}, path: database-url }
 {{- if .facts.signs }}
@@ -60,13 +63,13 @@ true
 {{- end }}
 {{- if .facts.redis }}
       - secret:
-          name: {{ include "flotilla.secretName" (dict "root" .root "kind" "redis") }}
+          name: {{ include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "redis") }}
           items:
             - { key: {{ $secrets.redis.keys.url }}, path: redis-url }
 {{- end }}
 {{- if eq .service "gateway" }}
       - secret:
-          name: {{ include "flotilla.secretName" (dict "root" .root "kind" "gateway") }}
+          name: {{ include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "gateway") }}
           items:
             - { key: {{ $secrets.gateway.keys.keyPepper }}, path: key-pepper }
             {{- with $secrets.gateway.keys.adminKey }}
@@ -74,7 +77,7 @@ true
             {{- end }}
 {{- end }}
 {{- if ne .service "gateway" }}
-- name: identity
+- name: {{ .prefix }}identity
   projected:
     defaultMode: 0440
     sources:
@@ -85,8 +88,8 @@ true
             - { key: {{ $secrets.identity.keys.orchestratorPublic }}, path: orchestrator.pub }
 {{- end }}
 {{- if .facts.models }}
-{{- with include "flotilla.secretName" (dict "root" .root "kind" "model") }}
-- name: model-secret
+{{- with include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "model") }}
+- name: {{ .prefix }}model-secret
   secret:
     secretName: {{ . }}
     defaultMode: 0440
@@ -95,11 +98,11 @@ true
 {{- end -}}
 
 {{- define "flotilla.secretMounts" -}}
-- { name: secrets, mountPath: {{ include "flotilla.secretsDir" . }}, readOnly: true }
+- { name: {{ .prefix }}secrets, mountPath: {{ include "flotilla.secretsDir" . }}, readOnly: true }
 {{- if ne .service "gateway" }}
-- { name: identity, mountPath: {{ include "flotilla.identityDir" . }}, readOnly: true }
+- { name: {{ .prefix }}identity, mountPath: {{ include "flotilla.identityDir" . }}, readOnly: true }
 {{- end }}
-{{- if and .facts.models (include "flotilla.secretName" (dict "root" .root "kind" "model")) }}
-- { name: model-secret, mountPath: {{ include "flotilla.modelSecretDir" . }}, readOnly: true }
+{{- if and .facts.models (include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "model")) }}
+- { name: {{ .prefix }}model-secret, mountPath: {{ include "flotilla.modelSecretDir" . }}, readOnly: true }
 {{- end }}
 {{- end -}}

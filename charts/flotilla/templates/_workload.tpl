@@ -42,8 +42,12 @@ spec:
   serviceAccountName: {{ include "flotilla.name" .root }}-{{ .service }}
   terminationGracePeriodSeconds: {{ add .values.drain.maxSeconds .values.drain.delaySeconds 30 }}
   {{- include "flotilla.podBasics" . | nindent 2 }}
-  {{- include "flotilla.placement" . | nindent 2 }}
-  {{- include "flotilla.waitForDatabase" . | nindent 2 }}
+  {{- with include "flotilla.placement" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with include "flotilla.waitForDatabase" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
   containers:
     - name: {{ .service }}
       image: {{ include "flotilla.image" . }}
@@ -56,7 +60,8 @@ spec:
         - { name: health, containerPort: 50052 }
         {{- end }}
         - { name: metrics, containerPort: 9090 }
-      {{- include "flotilla.probes" . | nindent 6 }}
+      terminationMessagePolicy: FallbackToLogsOnError
+      {{- include "flotilla.probes" . | trim | nindent 6 }}
       lifecycle:
         preStop:
           exec:
@@ -66,24 +71,33 @@ spec:
       resources:
         {{- toYaml .values.resources | nindent 8 }}
       volumeMounts:
-        - { name: tmp, mountPath: /tmp }
-        {{- include "flotilla.secretMounts" . | nindent 8 }}
-        {{- if .facts.agents }}
-        - { name: agents, mountPath: /etc/flotilla/agents, readOnly: true }
-        {{- end }}
-        {{- if and .facts.models .root.Values.model.routes }}
-        - { name: model-routes, mountPath: /etc/flotilla/model, readOnly: true }
-        {{- end }}
+        {{- include "flotilla.mounts" . | nindent 8 }}
   volumes:
-    {{- include "flotilla.tmpVolume" (dict "size" .values.tmpSize) | nindent 4 }}
-    {{- include "flotilla.secretVolumes" . | nindent 4 }}
-    {{- if .facts.agents }}
-    {{- include "flotilla.agentVolume" . | nindent 4 }}
-    {{- end }}
-    {{- if and .facts.models .root.Values.model.routes }}
-    - name: model-routes
-      configMap: { name: {{ include "flotilla.name" .root }}-model-routes-{{ .color }} }
-    {{- end }}
+    {{- include "flotilla.volumes" . | nindent 4 }}
+{{- end -}}
+
+{{/* Volumes have a prefix where several services share a pod, which only the preflight does. */}}
+{{- define "flotilla.mounts" -}}
+- { name: {{ .prefix }}tmp, mountPath: /tmp }
+{{ include "flotilla.secretMounts" . }}
+{{- if .facts.agents }}
+- { name: {{ .prefix }}agents, mountPath: /etc/flotilla/agents, readOnly: true }
+{{- end }}
+{{- if and .facts.models .root.Values.model.routes }}
+- { name: {{ .prefix }}model-routes, mountPath: /etc/flotilla/model, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "flotilla.volumes" -}}
+{{ include "flotilla.tmpVolume" (dict "size" .values.tmpSize "prefix" .prefix) }}
+{{ include "flotilla.secretVolumes" . }}
+{{- if .facts.agents }}
+{{ include "flotilla.agentVolume" . }}
+{{- end }}
+{{- if and .facts.models .root.Values.model.routes }}
+- name: {{ .prefix }}model-routes
+  configMap: { name: {{ include "flotilla.name" .root }}-model-routes-{{ .color }}{{ .suffix }} }
+{{- end }}
 {{- end -}}
 
 {{/* Changes whenever the pods must be made anew although their own text stays the same. */}}

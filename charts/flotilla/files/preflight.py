@@ -1,0 +1,28 @@
+"""Looks at what a service is about to be given, with the service's own eyes; changes nothing and opens nothing."""
+
+import importlib
+import sys
+from pathlib import Path
+
+
+def main(service: str) -> None:
+    """Exits with a message that names the setting or the file that is wrong."""
+    settings_class = getattr(importlib.import_module(f"flotilla_{service}.settings"), f"{service.capitalize()}Settings")
+    load_settings = importlib.import_module("flotilla_common.settings").load_settings
+    settings = load_settings(settings_class)
+    if service in ("orchestrator", "memory"):
+        load_settings(importlib.import_module("flotilla_llm.settings").ModelSettings).routes()
+    if service == "orchestrator":
+        check_agents(settings.agents_dir)
+
+
+def check_agents(folder: Path) -> None:
+    """Exits with every problem's file, line and column."""
+    loader = importlib.import_module("flotilla_orchestrator.graphs.loader")
+    try:
+        loader.load_agents(folder)
+    except loader.AgentFilesError as error:
+        sys.exit(f"agents.files is not right, nothing was changed:\n{error}")
+
+
+main(sys.argv[1])
