@@ -7,7 +7,7 @@ from pathlib import Path
 from flotilla_cli.supervisor.log_files import bound_logs
 from flotilla_cli.supervisor.spec import ProcessSpec
 from flotilla_cli.supervisor.state import ProcessStatus
-from flotilla_cli.supervisor.watch import ProcessFailedError, Watch
+from flotilla_cli.supervisor.watch import Watch
 
 _BOUND_LOGS_EVERY_S = 5.0
 
@@ -37,8 +37,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as starting:
                 for watch in (watch for group in new for watch in group):
                     starting.create_task(watch.start())
-        except* ProcessFailedError as failures:
-            # The first one is the cause to look at; the others were cancelled or follow from it.
+        except ExceptionGroup as failures:
+            # The first one is the cause to look at; the others follow from it.
             raise failures.exceptions[0] from None
 
     async def stop(self) -> None:
