@@ -1,0 +1,87 @@
+"""Runs over a database whose connections break, and readers that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+from fakes.model_script import ScriptedModel, always
+from fakes.run_engine import asked, engine_rig, is_dense, read_all, read_run
+from fakes.run_stores import Stores, stores_on_postgres
+from fakes.servers import ServiceDatabase
+from flotilla_common.postgres import Pool
+from flotilla_orchestrator.model import RunStatus
+
+LONG = " ".join(f"w{number}" for number in range(60))
+
+
+@pytest.fixture
+def stores(pool: Pool) -> Stores:
+    return stores_on_postgres(pool)
+
+
+async def break_connections(database: ServiceDatabase, times: int) -> int:
+    """Ends all of the service's connections again and again; returns how many were ended."""
+    ended = 0
+    async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
+        for _ in range(times):
+            rows = await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [database.name],
+            )
+            ended += len(await rows.fetchall())
+            await asyncio.sleep(0.15)
+    return ended
+
+
+async def test_broken_connections_fail_no_run_and_lose_no_event(
+    stores: Stores, orchestrator_database: ServiceDatabase, tmp_path: Path
+) -> None:
+    async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG, gap_s=0.02))) as rig:
+        views = [await rig.start(asked(rig, "Count")) for _ in range(10)]
+        breaking = asyncio.create_task(break_connections(orchestrator_database, times=5))
+
+        logs = await asyncio.gather(*(read_all(view) for view in views))
+        ended = await breaking
+
+    assert ended > 5
+    for log in logs:
+        assert is_dense(log)
+        assert "".join(event.token.text for event in log) == LONG
+        assert log[-1].done.answer.content == LONG
+
+
+async def test_reader_that_never_reads_holds_nothing_up(stores: Stores, tmp_path: Path) -> None:
+    async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG))) as rig:
+        new = asked(rig, "Count")
+        idle = await rig.start(new)
+        readers = [rig.engine.watch(await read_run(stores, new)) for _ in range(50)]
+
+        logs = await asyncio.gather(*(read_all(view) for view in readers))
+        late = await read_all(idle)
+
+    assert all(log == late for log in logs)
+    assert is_dense(late)
+    for view in readers:
+        view.close()
+
+
+async def test_end_of_a_run_is_one_transaction(stores: Stores, pool: Pool, tmp_path: Path) -> None:
+    async with engine_rig(stores, tmp_path, ScriptedModel(always("Hello"))) as rig:
+        rig.memory.is_away = True
+        new = asked(rig, "Hi", agent="plain")
+        await rig.answer(new)
+        run = await read_run(stores, new)
+
+    async with pool.connection() as connection:
+        counts = await connection.execute(
+            """SELECT (SELECT count(*) FROM leases WHERE run_id = %(id)s),
+                (SELECT count(*) FROM usage WHERE run_id = %(id)s),
+                (SELECT count(*) FROM checkpoints WHERE run_id = %(id)s),
+                (SELECT count(*) FROM outbox WHERE run_id = %(id)s AND kind = 1)""",
+            {"id": new.run_id},
+        )
+        assert await counts.fetchone() == (0, 1, 1, 1)
+    assert run.status is RunStatus.SUCCEEDED
