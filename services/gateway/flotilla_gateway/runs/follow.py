@@ -51,6 +51,9 @@ class Patience:
     """Before the run is accepted: the caller has nothing yet and may ask again."""
     watch_s: float = 60.0
     """After that, without one good stream in between: a take-over needs up to 10 s."""
+    silence_s: float = 5.0
+    """After that a stream is doubted and another one takes its place: an orchestrator that is frozen, or behind a
+    partition, keeps its connection for up to 40 s without a word."""
     first_wait_s: float = 0.05
     longest_wait_s: float = 1.0
 
@@ -80,7 +83,7 @@ class RunFollower:
         while True:
             self._stream = self._orchestrator.start_run(request)
             try:
-                batch = await anext(self._stream, None)
+                batch = await self._next(self._stream)
             except UnavailableError as error:
                 if not await waits.next():
                     raise _with_retry_after(error) from error
@@ -132,7 +135,7 @@ class RunFollower:
         stream = self._stream or self._orchestrator.watch_run(self.run_id, after_sequence=self._last)
         self._stream = stream
         try:
-            async for batch in stream:
+            while (batch := await self._next(stream)) is not None:
                 fresh = self._fresh(batch)
                 if fresh is None:
                     # Something is missing: the next stream begins after what we have.
@@ -145,6 +148,14 @@ class RunFollower:
         finally:
             self._stream = None
             await stream.aclose()
+
+    async def _next(self, stream: AsyncGenerator[Sequence[RunEvent], None]) -> Sequence[RunEvent] | None:
+        """Returns the stream's next batch, or None when it has ended or been silent for too long."""
+        try:
+            async with asyncio.timeout(self._patience.silence_s):
+                return await anext(stream, None)
+        except TimeoutError:
+            return None
 
     def _accepted(self, batch: Sequence[RunEvent]) -> RunAccepted:
         first = batch[0]

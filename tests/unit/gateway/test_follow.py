@@ -1,0 +1,79 @@
+"""Following a run whose stream falls silent without breaking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from flotilla.orchestrator.v1 import event_pb2 as events
+from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
+from flotilla.orchestrator.v1.run_pb2 import Run
+from flotilla.orchestrator.v1.thread_pb2 import Agent
+from flotilla_gateway.runs.follow import Patience, RunFollower
+
+RUN_ID = "0197c000-0000-7000-8000-00000000000a"
+LOG = [
+    events.RunEvent(sequence=1, accepted=events.RunAccepted(run_id=RUN_ID)),
+    events.RunEvent(sequence=2, token=events.TokenChunk(text="Hel")),
+    events.RunEvent(sequence=3, token=events.TokenChunk(text="lo")),
+    events.RunEvent(sequence=4, done=events.RunDone()),
+]
+
+
+class FreezingOrchestrator:
+    """Falls silent after some events of each stream, as a stopped process does; only `streams` that came later go on."""
+
+    def __init__(self, *, frozen_after: Sequence[int]) -> None:
+        self._frozen_after = list(frozen_after)
+        self.positions: list[int] = []
+
+    async def start_run(self, request: pb.StartRunRequest) -> AsyncGenerator[Sequence[events.RunEvent], None]:
+        async for batch in self.watch_run(request.run_id, after_sequence=0):
+            yield batch
+
+    async def watch_run(self, run_id: str, *, after_sequence: int) -> AsyncGenerator[Sequence[events.RunEvent], None]:
+        self.positions.append(after_sequence)
+        last = self._frozen_after.pop(0) if self._frozen_after else len(LOG)
+        for event in LOG[after_sequence:last]:
+            yield [event]
+        if last < len(LOG):
+            await asyncio.Event().wait()
+
+    async def get_run(self, run_id: str) -> Run:
+        return Run(id=run_id)
+
+    async def cancel_run(self, run_id: str) -> Run:
+        return Run(id=run_id)
+
+    async def list_agents(self) -> Sequence[Agent]:
+        return []
+
+    async def get_agent(self, name: str) -> Agent:
+        return Agent(name=name)
+
+    async def create_embeddings(self, texts: Sequence[str], *, model: str) -> pb.CreateEmbeddingsResponse:
+        return pb.CreateEmbeddingsResponse(model=model)
+
+
+async def _sequences(orchestrator: FreezingOrchestrator) -> list[int]:
+    follower = RunFollower(orchestrator, Patience(silence_s=0.05))
+    await follower.accept(pb.StartRunRequest(run_id=RUN_ID))
+    return [event.sequence async for batch in follower.events() for event in batch]
+
+
+async def test_silent_stream_is_replaced_and_nothing_comes_twice() -> None:
+    orchestrator = FreezingOrchestrator(frozen_after=[2])
+
+    sequences = await _sequences(orchestrator)
+
+    assert sequences == [2, 3, 4]
+    assert orchestrator.positions == [0, 2]
+
+
+async def test_silent_acceptance_is_asked_for_again() -> None:
+    orchestrator = FreezingOrchestrator(frozen_after=[0])
+
+    sequences = await _sequences(orchestrator)
+
+    assert sequences == [2, 3, 4]
+    assert orchestrator.positions == [0, 0]
