@@ -123,12 +123,10 @@ class RunEngine:
 
     async def resume(self, run: OwnedRun, *, since: float) -> None:
         """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
-        self._keeper.hold(run.run_id, run.epoch, since=since)
         try:
             past = LoggedPast.of(await self._read_log(run.run_id))
         except FlotillaError as error:
-            # The lease is let go, so that the run is claimed again when its log can be read.
-            self._keeper.drop(run.run_id)
+            # Nobody beats for its lease, so that it is claimed again when its log can be read.
             _log.warning("a claimed run cannot be read", extra={"run_id": str(run.run_id), "error": error.message})
             return
         _log.info("run taken over", extra={"run_id": str(run.run_id), "epoch": run.epoch, "attempt": run.attempt})
@@ -195,7 +193,6 @@ class RunEngine:
             deadline_at=datetime.now(UTC) + timedelta(seconds=new.time_limit_s),
             traceparent=new.traceparent,
         )
-        self._keeper.hold(run.run_id, run.epoch, since=since)
         self._begin(run, release, LoggedPast(), since=since)
 
     def _begin(
@@ -207,6 +204,7 @@ class RunEngine:
         since: float,
     ) -> None:
         """Starts the execution in a task of its own, with nothing of whatever request it came by."""
+        self._keeper.hold(run.run_id, run.epoch, since=since)
         journal = RunJournal(run.run_id, run.epoch, last_sequence=run.last_sequence)
         stop = StopSignal(has_lease=partial(self._keeper.has_lease, run.run_id))
         self._parts.writer.attach(journal, on_lost=partial(self._stop_lost, run.run_id, stop))

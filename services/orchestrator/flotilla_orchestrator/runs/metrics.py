@@ -28,12 +28,6 @@ class RunMetrics:
             registry=registry,
             buckets=_LATENCY_S,
         )
-        self.first_token = Histogram(
-            "flotilla_runs_first_token_seconds",
-            "From accepted to the answer's first token.",
-            registry=registry,
-            buckets=_DURATION_S,
-        )
         self.takeovers = Counter("flotilla_runs_takeovers", "Runs claimed from an ended lease.", registry=registry)
         self.lost_leases = Counter("flotilla_runs_lost_leases", "Runs that another owner took.", registry=registry)
         self.handed_back = Counter("flotilla_runs_handed_back", "Runs released on the way out.", registry=registry)

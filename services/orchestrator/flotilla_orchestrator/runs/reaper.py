@@ -34,4 +34,7 @@ async def reap(
         except (FlotillaError, TimeoutError) as error:
             _log.warning("runs cannot be claimed", extra={"error": str(error)})
             continue
-        await asyncio.gather(*(engine.resume(run, since=since) for run in claimed))
+        results = await asyncio.gather(*(engine.resume(run, since=since) for run in claimed), return_exceptions=True)
+        for run, result in zip(claimed, results, strict=True):
+            if isinstance(result, Exception):
+                _log.error("a claimed run cannot be begun", extra={"run_id": str(run.run_id)}, exc_info=result)

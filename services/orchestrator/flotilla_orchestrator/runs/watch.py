@@ -141,6 +141,7 @@ class WatchHub:
         self._poll_interval_s = poll_interval_s
         self._watchers: dict[UUID, set[_Watcher]] = {}
         self._has_watchers = asyncio.Event()
+        self._is_closed = False
 
     def deliver(self, run_id: UUID, events: Sequence[StoredEvent]) -> None:
         """Hands stored events to the run's watchers; never waits for them."""
@@ -155,13 +156,16 @@ class WatchHub:
         has_ended: the run is over, so that nothing comes after what the database holds.
         """
         watcher = _Watcher(after_sequence, has_missed=not is_new)
+        if self._is_closed:
+            watcher.cut()
         self._watchers.setdefault(run_id, set()).add(watcher)
         self._has_watchers.set()
         self._metrics.watchers.inc()
         return RunView(run_id, watcher, self._reader, has_ended=has_ended, on_close=self._unsubscribe)
 
     def close(self) -> None:
-        """Cuts all views, because this process goes."""
+        """Cuts all views, also those to come, because this process goes."""
+        self._is_closed = True
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.cut()
