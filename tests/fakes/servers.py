@@ -4,15 +4,15 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGTERM, Signals
 
-from flotilla_cli.embedded import postgres, valkey
 from flotilla_cli.embedded.ports import free_port
-from flotilla_cli.embedded.postgres import EmbeddedPostgres
+from flotilla_cli.embedded.postgres import STOP_SIGNAL, EmbeddedPostgres
 from flotilla_cli.embedded.provision import (
     OWNER,
     SERVICES,
@@ -93,8 +93,8 @@ def running_postgres() -> Iterator[PostgresServer]:
         server = EmbeddedPostgres(folder, free_port(), secrets.token_hex(16), durable=False)
         try:
             server.initialise()
-            with _running(server.command(), postgres.STOP_SIGNAL, uid=server.uid(), gid=server.gid()) as process:
-                postgres.wait_until_ready(server, process)
+            with _running(server.command(), STOP_SIGNAL, uid=server.uid(), gid=server.gid()) as process:
+                _wait_until_ready(server, process)
                 passwords = {role: secrets.token_hex(16) for role in (OWNER, *map(role_of, SERVICES))}
                 provision_roles(server.url(), passwords)
                 yield PostgresServer(server, passwords)
@@ -108,8 +108,8 @@ def running_valkey() -> Iterator[str]:
     with _temporary_folder() as folder:
         server = EmbeddedValkey(folder, free_port(), secrets.token_hex(16))
         server.configure()
-        with _running([*tether(SIGTERM), *server.command()], SIGTERM):
-            valkey.wait_until_ready(server)
+        with _running([*tether(SIGTERM), *server.command()], SIGTERM) as process:
+            _wait_until_ready(server, process)
             yield server.url()
 
 
@@ -126,6 +126,14 @@ def _running(
         yield process
     finally:
         _stop(process, stop)
+
+
+def _wait_until_ready(server: EmbeddedPostgres | EmbeddedValkey, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while not server.is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{type(server).__name__} did not become ready (exit code {process.poll()})")
+        time.sleep(0.02)
 
 
 def _stop(process: subprocess.Popen[bytes], stop: Signals) -> None:

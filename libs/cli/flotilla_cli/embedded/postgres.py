@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -158,17 +157,6 @@ class EmbeddedPostgres:
         # The number may belong to another program by now: only one that serves this very folder is ours.
         is_ours = bool(command) and os.path.basename(command[0]) == "postgres" and str(place.data) in command
         return process if is_ours else None
-
-
-def wait_until_ready(server: EmbeddedPostgres, process: subprocess.Popen[bytes], timeout_s: float = 30.0) -> None:
-    """Returns when the server answers; raises when it ended or took too long."""
-    deadline = time.monotonic() + timeout_s
-    while not server.is_ready():
-        if process.poll() is not None:
-            raise RuntimeError(f"Postgres ended with code {process.returncode}")
-        if time.monotonic() > deadline:
-            raise TimeoutError("Postgres did not become ready")
-        time.sleep(0.02)
 
 
 def _is_gone(process: psutil.Process, timeout_s: float) -> bool:

@@ -1,15 +1,14 @@
 """Valkey on this machine: 127.0.0.1 only, with a password, nothing written to disk."""
 
-import time
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from valkey import Valkey
-from valkey.exceptions import ConnectionError as ValkeyConnectionError
-
 from flotilla_cli.embedded.binaries import valkey_server
 from flotilla_cli.embedded.ports import LOOPBACK
+
+_READY = b"+OK\r\n+PONG\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,14 @@ class EmbeddedValkey:
         return f"redis://:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/0"
 
     def is_ready(self) -> bool:
-        """Says whether the server answers."""
-        with Valkey.from_url(self.url(), socket_timeout=2) as client:
-            try:
-                return bool(client.ping())
-            except ValkeyConnectionError:
-                return False
+        """Says whether the server answers; by hand, because a client library takes longer to load than to start it."""
+        request = f"AUTH default {self.password}\r\nPING\r\n".encode()
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=2) as connection:
+                connection.sendall(request)
+                return _read(connection, len(_READY)) == _READY
+        except OSError:
+            return False
 
     def _config_file(self) -> Path:
         return self.folder / "valkey.conf"
@@ -61,10 +62,8 @@ class EmbeddedValkey:
         ]
 
 
-def wait_until_ready(server: EmbeddedValkey, timeout_s: float = 10.0) -> None:
-    """Returns when the server answers; raises when it took too long."""
-    deadline = time.monotonic() + timeout_s
-    while not server.is_ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError("Valkey did not become ready")
-        time.sleep(0.02)
+def _read(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (part := connection.recv(size - len(received))):
+        received += part
+    return received

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -83,8 +82,3 @@ def read_status(file: Path) -> PlatformStatus | None:
         return PlatformStatus(**{**raw, "processes": processes})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def count_ready(processes: Iterable[ProcessStatus]) -> int:
-    """Returns how many of them are ready."""
-    return sum(1 for process in processes if process.state is ProcessState.READY)
