@@ -52,6 +52,7 @@ spec:
     - name: {{ .service }}
       image: {{ include "flotilla.image" . }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+      args: [flotilla_{{ .service }}]
       envFrom:
         - configMapRef: { name: {{ include "flotilla.workloadName" . }} }
       ports:
