@@ -20,6 +20,9 @@ from flotilla_cli.supervisor.leftovers import find_marked
 PROCESSES = {"postgres", "valkey", "model", "memory", "tool", "evaluator", "orchestrator", "gateway"}
 QUESTION = "What is 17 % of 2,349?"
 
+# Some tests start the platform twice, and starting it is bound by what else the processors do.
+pytestmark = pytest.mark.timeout(300)
+
 
 @dataclass(frozen=True)
 class Installation:
