@@ -51,6 +51,10 @@ test: setup ## Unit, contract and integration tests; no key, no network
 chaos: setup ## Kill what serves, many times, and check every stream
 	@$(BIN)/pytest -q -s -m chaos tests/chaos $(ARGS)
 
+.PHONY: bench
+bench: setup ## Measure speed beside LiteLLM's proxy (installs it beside the checkout, once); takes minutes
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: protos
 protos: setup ## Generate libs/protos from protos
 	@$(BIN)/python protos/generate.py
