@@ -1,12 +1,15 @@
 """Looks at what a service is about to be given, with the service's own eyes; changes nothing and opens nothing."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
 
-def main(service: str) -> None:
-    """Exits with a message that names the setting or the file that is wrong."""
+def main(service: str, files: dict[str, str]) -> None:
+    """Exits with a message that names the Secret, the setting or the agent's file that is wrong."""
+    if missing := [complaint for file, complaint in files.items() if not Path(file).exists()]:
+        sys.exit("\n".join(missing))
     settings_class = getattr(importlib.import_module(f"flotilla_{service}.settings"), f"{service.capitalize()}Settings")
     load_settings = importlib.import_module("flotilla_common.settings").load_settings
     settings = load_settings(settings_class)
@@ -22,7 +25,7 @@ def check_agents(folder: Path) -> None:
     try:
         loader.load_agents(folder)
     except loader.AgentFilesError as error:
-        sys.exit(f"agents.files is not right, nothing was changed:\n{error}")
+        sys.exit("\n".join(f"agents.files: {problem}".replace(f"{folder}/", "") for problem in error.problems))
 
 
-main(sys.argv[1])
+main(sys.argv[1], json.loads(sys.argv[2]))

@@ -16,6 +16,7 @@ helm.sh/hook-output-log-policy: hook-failed
     - |
       {{- .root.Files.Get "files/preflight.py" | trim | nindent 6 }}
     - {{ .service }}
+    - {{ include "flotilla.preflightFiles" . | squote }}
   env:
     {{- range $name, $value := fromYaml (include "flotilla.environment" .) }}
     - { name: {{ $name }}, value: {{ $value | quote }} }
@@ -28,4 +29,21 @@ helm.sh/hook-output-log-policy: hook-failed
     limits: { memory: 256Mi }
   volumeMounts:
     {{- include "flotilla.mounts" . | nindent 4 }}
+{{- end -}}
+
+{{/* The files that Secrets must give, and what to say where one is missing. */}}
+{{- define "flotilla.preflightFiles" -}}
+{{- $files := dict -}}
+{{- range fromJsonArray (include "flotilla.secretFiles" .) -}}
+{{- $_ := set $files (printf "%s/%s" .dir .path) (printf "secrets.%s: there is no Secret %s with the key %s in the namespace %s" .kind .secret .key $.root.Release.Namespace) -}}
+{{- end -}}
+{{- if .facts.models -}}
+{{- with include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "model") -}}
+{{- $key := $.root.Values.secrets.model.keys.apiKey -}}
+{{- if $.root.Values.model.baseUrl -}}
+{{- $_ := set $files (printf "%s/%s" (include "flotilla.modelSecretDir" $) $key) (printf "secrets.model: there is no Secret %s with the key %s in the namespace %s" . $key $.root.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $files -}}
 {{- end -}}

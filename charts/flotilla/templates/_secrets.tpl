@@ -43,56 +43,67 @@ suffix of its own.
 {{- end -}}
 {{- end -}}
 
-{{/* The volumes of Secrets that a service sees: only what it needs of each. */}}
-{{- define "flotilla.secretVolumes" -}}
+{{/* The keys of Secrets that a service sees, and the files they become: only what it needs of each. */}}
+{{- define "flotilla.secretFiles" -}}
 {{- $secrets := .root.Values.secrets -}}
-{{- $identity := include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "identity") -}}
-- name: {{ .prefix }}secrets
+{{- $dir := include "flotilla.secretsDir" . -}}
+{{- $files := list (dict "kind" "database" "key" (get $secrets.database.keys .service) "path" "database-url" "dir" $dir) -}}
+{{- if .facts.signs -}}
+{{- $key := get $secrets.identity.keys (printf "%sPrivate" .service) -}}
+{{- $files = append $files (dict "kind" "identity" "key" $key "path" "identity-private-key" "dir" $dir) -}}
+{{- end -}}
+{{- if .facts.redis -}}
+{{- $files = append $files (dict "kind" "redis" "key" $secrets.redis.keys.url "path" "redis-url" "dir" $dir) -}}
+{{- end -}}
+{{- if eq .service "gateway" -}}
+{{- $files = append $files (dict "kind" "gateway" "key" $secrets.gateway.keys.keyPepper "path" "key-pepper" "dir" $dir) -}}
+{{- with $secrets.gateway.keys.adminKey -}}
+{{- $files = append $files (dict "kind" "gateway" "key" . "path" "admin-key" "dir" $dir) -}}
+{{- end -}}
+{{- else -}}
+{{- range $issuer := list "gateway" "orchestrator" -}}
+{{- $key := get $secrets.identity.keys (printf "%sPublic" $issuer) -}}
+{{- $file := printf "%s.pub" $issuer -}}
+{{- $files = append $files (dict "kind" "identity" "key" $key "path" $file "dir" (include "flotilla.identityDir" $)) -}}
+{{- end -}}
+{{- end -}}
+{{- $named := list -}}
+{{- range $files -}}
+{{- $name := include "flotilla.secretName" (dict "root" $.root "kind" .kind "suffix" $.suffix) -}}
+{{- $named = append $named (merge (dict "secret" $name) .) -}}
+{{- end -}}
+{{- toJson $named -}}
+{{- end -}}
+
+{{- define "flotilla.secretVolumes" -}}
+{{- $files := fromJsonArray (include "flotilla.secretFiles" .) -}}
+{{- $dirs := dict "secrets" (include "flotilla.secretsDir" .) -}}
+{{- if ne .service "gateway" -}}{{- $_ := set $dirs "identity" (include "flotilla.identityDir" .) -}}{{- end -}}
+{{- range $volume, $dir := $dirs }}
+- name: {{ $.prefix }}{{ $volume }}
   projected:
     defaultMode: 0440
     sources:
+      {{- range $files }}
+      {{- if eq .dir $dir }}
       - secret:
-          name: {{ include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "database") }}
-          items:
-            - { key: {{ get $secrets.database.keys .service }}, path: database-url }
-{{- if .facts.signs }}
-      - secret:
-          name: {{ $identity }}
-          items:
-            - { key: {{ get $secrets.identity.keys (printf "%sPrivate" .service) }}, path: identity-private-key }
-{{- end }}
-{{- if .facts.redis }}
-      - secret:
-          name: {{ include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "redis") }}
-          items:
-            - { key: {{ $secrets.redis.keys.url }}, path: redis-url }
-{{- end }}
-{{- if eq .service "gateway" }}
-      - secret:
-          name: {{ include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "gateway") }}
-          items:
-            - { key: {{ $secrets.gateway.keys.keyPepper }}, path: key-pepper }
-            {{- with $secrets.gateway.keys.adminKey }}
-            - { key: {{ . }}, path: admin-key }
-            {{- end }}
-{{- end }}
-{{- if ne .service "gateway" }}
-- name: {{ .prefix }}identity
-  projected:
-    defaultMode: 0440
-    sources:
-      - secret:
-          name: {{ $identity }}
-          items:
-            - { key: {{ $secrets.identity.keys.gatewayPublic }}, path: gateway.pub }
-            - { key: {{ $secrets.identity.keys.orchestratorPublic }}, path: orchestrator.pub }
+          name: {{ .secret }}
+          items: [{ key: {{ .key }}, path: {{ .path }} }]
+          {{- if $.optional }}
+          optional: true
+          {{- end }}
+      {{- end }}
+      {{- end }}
 {{- end }}
 {{- if .facts.models }}
 {{- with include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "model") }}
-- name: {{ .prefix }}model-secret
+- name: {{ $.prefix }}model-secret
   secret:
     secretName: {{ . }}
     defaultMode: 0440
+    {{- if $.optional }}
+    optional: true
+    {{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}

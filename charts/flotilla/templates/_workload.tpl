@@ -91,7 +91,7 @@ spec:
 
 {{- define "flotilla.volumes" -}}
 {{ include "flotilla.tmpVolume" (dict "size" .values.tmpSize "prefix" .prefix) }}
-{{ include "flotilla.secretVolumes" . }}
+{{ include "flotilla.secretVolumes" . | trim }}
 {{- if .facts.agents }}
 {{ include "flotilla.agentVolume" . }}
 {{- end }}
