@@ -82,6 +82,22 @@ def read_events(
                 yield sequence, line[6:]
 
 
+def read_events_with_patience(platform: RunningPlatform, run_id: str, *, patience_s: float) -> list[tuple[int, str]]:
+    """Returns a run's whole event log, asking again while a frozen orchestrator lets the question time out."""
+    log: list[tuple[int, str]] = []
+
+    def is_read() -> bool:
+        try:
+            log[:] = read_events(platform, run_id)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.GATEWAY_TIMEOUT:
+                raise
+        return bool(log)
+
+    wait_until("the event log is read", is_read, patience_s=patience_s)
+    return log
+
+
 def read_run(platform: RunningPlatform, run_id: str, *, gateway: int = 0) -> dict[str, Any]:
     """Returns a run as `GET /v1/runs/{run_id}` shows it."""
     headers = {"Authorization": f"Bearer {platform.api_key}"}

@@ -86,10 +86,15 @@ class RunningPlatform:
         """Sends a signal to one process of this platform."""
         os.kill(process["pid"], how)
 
+    def metrics_text(self, process: dict[str, Any]) -> str:
+        """Returns what one process shows at /metrics."""
+        with closing(urlopen(f"http://127.0.0.1:{process['ports']['metrics']}/metrics", timeout=5)) as reply:
+            text: str = reply.read().decode()
+        return text
+
     def metric(self, process: dict[str, Any], name: str) -> float:
         """Returns the sum of a metric's samples in one process; 0 when it has none."""
-        with closing(urlopen(f"http://127.0.0.1:{process['ports']['metrics']}/metrics", timeout=5)) as reply:
-            lines = reply.read().decode().splitlines()
+        lines = self.metrics_text(process).splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def owner_among(self, orchestrators: list[dict[str, Any]]) -> dict[str, Any]:

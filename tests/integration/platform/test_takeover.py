@@ -12,6 +12,7 @@ from fakes.interrupted_stream import (
     expected_numbers,
     numbers,
     read_events,
+    read_events_with_patience,
     read_run,
     stream_chat,
     wait_until,
@@ -86,11 +87,13 @@ def test_owner_that_was_frozen_writes_nothing_when_it_wakes(platform: RunningPla
 
     try:
         chat = stream_chat(platform, numbers(100), on_piece=freeze)
-        before = list(read_events(platform, chat.run_id))
+        silence_s = chat.longest_silence_s(chat.arrivals_s[0])
+        before = read_events_with_patience(platform, chat.run_id, patience_s=60)
     finally:
         platform.kill(frozen[0], signal.SIGCONT)
 
     assert chat.text.split() == expected_numbers(100)
+    assert silence_s < 20
     wait_until(
         "the frozen owner is back and owns nothing",
         lambda: platform.metric(frozen[0], "flotilla_runs_active") == 0,

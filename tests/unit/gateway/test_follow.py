@@ -21,7 +21,7 @@ LOG = [
 
 
 class FreezingOrchestrator:
-    """Falls silent after some events of each stream, as a stopped process does; only `streams` that came later go on."""
+    """Falls silent after some events of its first streams, as a stopped process does; later ones are whole."""
 
     def __init__(self, *, frozen_after: Sequence[int]) -> None:
         self._frozen_after = list(frozen_after)

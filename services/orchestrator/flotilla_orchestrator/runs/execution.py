@@ -15,7 +15,6 @@ from flotilla_common.logs import bind_log_fields
 from flotilla_common.request import acting_as
 from flotilla_llm.client import ModelClient
 from opentelemetry import trace
-from opentelemetry.propagate import extract
 
 from flotilla_orchestrator.clients.memory import MemoryClient
 from flotilla_orchestrator.clients.tool import ToolClient
@@ -37,6 +36,7 @@ from flotilla_orchestrator.runs.reply import ReplyStreamer
 from flotilla_orchestrator.runs.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.thread_states import RunState, ThreadStates
 from flotilla_orchestrator.runs.toolbox import Toolbox, ToolDirectory, definition
+from flotilla_orchestrator.runs.trace import trace_of
 from flotilla_orchestrator.runs.work import RunWork, read_work
 from flotilla_orchestrator.runs.writer import GroupWriter
 
@@ -79,6 +79,7 @@ class RunExecution:
         self._past = past
         self._began = began
         self._state: RunState | None = None
+        self._foreign = ForeignStream(journal)
         self._live: LiveRun | None = None
         self.journal = journal
         self.stop = stop
@@ -88,11 +89,10 @@ class RunExecution:
         run = self._run
         bind_log_fields(run_id=run.run_id, thread_id=run.thread_id, agent=run.agent, release=run.release[:12])
         identity = Identity(run.tenant_id, run.user_id, remembers=run.remembers, run_id=run.run_id)
-        parent = extract({"traceparent": run.traceparent}) if run.traceparent else None
         with (
             acting_as(identity, request_id=str(run.run_id)),
             _tracer.start_as_current_span(
-                f"invoke_agent {run.agent}", context=parent, attributes=self._span_attributes()
+                f"invoke_agent {run.agent}", context=trace_of(run.traceparent), attributes=self._span_attributes()
             ),
         ):
             end = await self._conclude()
@@ -126,7 +126,6 @@ class RunExecution:
         self._live = live = await self._prepare(work, release)
         live.record_input(work.messages)
         graph = self._parts.catalogue.graph(release)
-        is_foreign = release.pattern == FOREIGN
         self._state = state = self._parts.threads.open(
             self._run,
             release,
@@ -135,9 +134,9 @@ class RunExecution:
             is_new=work.is_new_thread and self._run.epoch == 1,
         )
         goes_on = self._run.epoch > 1 and await state.has_begun()
-        if is_foreign:
+        if release.pattern == FOREIGN:
             self._discard_streamed()
-        return await GraphDrive(graph, is_foreign, state, ForeignStream(self.journal)).go(work, live, goes_on=goes_on)
+        return await GraphDrive(graph, release.pattern, state, self._foreign).go(work, live, goes_on=goes_on)
 
     async def _prepare(self, work: RunWork, release: Release) -> LiveRun:
         """Asks the leaves for what the graph needs before its first step."""
@@ -182,6 +181,9 @@ class RunExecution:
             caller_tools=[tool.name for tool in work.options.caller_tools],
             finish_reasons=live.finish_reasons,
         )
+        if release.pattern == FOREIGN:
+            self._foreign.answer(answer.message)
+            live.transcript[answer.message.get("id", "")] = answer.message
         turn = Turn(
             run=self._run,
             release=release,

@@ -20,6 +20,7 @@ from flotilla_common.request import acting_as
 
 from flotilla_orchestrator.model import OutboxKind
 from flotilla_orchestrator.runs.metrics import RunMetrics
+from flotilla_orchestrator.runs.trace import in_trace_of
 from flotilla_orchestrator.stores.run_store import DueOutboxEntry, RunStore
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -98,7 +99,7 @@ class OutboxRelay:
         identity = Identity(entry.tenant_id, entry.user_id, run_id=entry.run_id)
         try:
             async with self._places:
-                with acting_as(identity, request_id=str(entry.run_id)):
+                with acting_as(identity, request_id=str(entry.run_id)), in_trace_of(entry.traceparent):
                     await self._senders[entry.kind](entry.payload)
         except _HOPELESS as error:
             self._metrics.outbox_dropped.labels(kind).inc()

@@ -105,8 +105,8 @@ class PostgresRunStore:
         """Takes entries that are due."""
         rows = await self._execute(outbox.DUE, {"limit": limit, "lock_s": lock_s})
         return [
-            DueOutboxEntry(entry, tenant, user, run, OutboxKind(kind), payload, attempts)
-            for entry, tenant, user, run, kind, payload, attempts in rows
+            DueOutboxEntry(entry, tenant, user, run, OutboxKind(kind), payload, attempts, traceparent)
+            for entry, tenant, user, run, kind, payload, attempts, traceparent in rows
         ]
 
     async def settle_outbox(self, sent: Sequence[int], *, retry_in_s: Mapping[int, float]) -> None:

@@ -43,6 +43,8 @@ class DueOutboxEntry:
     kind: OutboxKind
     payload: bytes
     attempts: int
+    traceparent: str | None
+    """Of the request that began the run, so that what is sent for it belongs to the same trace."""
 
 
 class RunStore(Protocol):

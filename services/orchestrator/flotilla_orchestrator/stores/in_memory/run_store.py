@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -86,9 +87,7 @@ class InMemoryRunStore:
         due = sorted((due_at, key) for key, (_, due_at) in self._state.outbox.items() if due_at <= now)[:limit]
         for _, key in due:
             entry = self._state.outbox[key][0]
-            taken = DueOutboxEntry(
-                entry.id, entry.tenant_id, entry.user_id, entry.run_id, entry.kind, entry.payload, entry.attempts + 1
-            )
+            taken = replace(entry, attempts=entry.attempts + 1)
             self._state.outbox[key] = (taken, now + timedelta(seconds=lock_s))
         return [self._state.outbox[key][0] for _, key in due]
 
@@ -183,7 +182,9 @@ class InMemoryRunStore:
     def _fill_outbox(self, new: NewRun, run: FinishedRun) -> None:
         for entry in run.outbox:
             key = max(self._state.outbox, default=0) + 1
-            due = DueOutboxEntry(key, new.tenant_id, new.user_id, new.run_id, entry.kind, entry.payload, 0)
+            due = DueOutboxEntry(
+                key, new.tenant_id, new.user_id, new.run_id, entry.kind, entry.payload, 0, new.traceparent
+            )
             self._state.outbox[key] = (due, self._state.now())
 
     def _is_ended_by(self, run: FinishedRun) -> bool:

@@ -1,0 +1,24 @@
+"""The trace of the request that began a run; what is done for the run later, or elsewhere, belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import context
+from opentelemetry.propagate import extract
+
+
+def trace_of(traceparent: str | None) -> context.Context | None:
+    """Returns the trace context of a stored W3C traceparent, or None when the run has none."""
+    return extract({"traceparent": traceparent}) if traceparent else None
+
+
+@contextmanager
+def in_trace_of(traceparent: str | None) -> Iterator[None]:
+    """Makes a stored trace the current one."""
+    token = context.attach(trace_of(traceparent) or context.get_current())
+    try:
+        yield
+    finally:
+        context.detach(token)
