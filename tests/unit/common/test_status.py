@@ -30,7 +30,9 @@ def test_error_has_one_code_and_one_http_status(kind: type[FlotillaError], code:
 
 
 def test_table_knows_every_error_class() -> None:
-    assert {kind for kind, _, _ in TABLE} == set(FlotillaError.__subclasses__())
+    tree = {kind for kind in FlotillaError.__subclasses__() if kind.__module__ == errors.__name__}
+
+    assert {kind for kind, _, _ in TABLE} == tree
 
 
 @pytest.mark.parametrize("code", [StatusCode.UNKNOWN, StatusCode.UNIMPLEMENTED, StatusCode.DATA_LOSS])
