@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langgraph.types import Command, Interrupt
+from langgraph.types import Command, Interrupt, StreamMode
 
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph
 from flotilla_orchestrator.graphs.context import RunContext
@@ -15,8 +15,11 @@ from flotilla_orchestrator.runs.foreign import ForeignStream
 from flotilla_orchestrator.runs.thread_states import RunState
 from flotilla_orchestrator.runs.work import RunWork
 
-FOREIGN = "graph"
-"""The pattern of graphs from somebody else's code."""
+FOREIGN, NATIVE = "graph", "native"
+"""The patterns of graphs from somebody else's code: with LangChain's messages, and with ours."""
+_OWN_MODES: list[StreamMode] = ["values", "updates"]
+# Our own patterns stream through the context: LangGraph's other streams cost a task and a wake-up for each piece.
+_MODES: dict[str, list[StreamMode]] = {FOREIGN: [*_OWN_MODES, "messages", "custom"], NATIVE: [*_OWN_MODES, "custom"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +35,25 @@ class GraphDrive:
     """A graph with the thread that it works on."""
 
     graph: CompiledGraph
-    is_foreign: bool
+    pattern: str
     state: RunState
     foreign: ForeignStream
 
     async def go(self, work: RunWork, context: RunContext, *, goes_on: bool) -> GraphEnd:
         """Runs the graph to its end or to an interrupt; goes_on: the thread holds this run's input already."""
         values: Mapping[str, Any] = {}
+        has_namespaces = self.pattern in _MODES
         stream = self.graph.copy({"checkpointer": self.state.saver}).astream(
             None if goes_on else self._input(work),
             self.state.config,
             context=context,
-            # Our own patterns stream through the context; LangGraph's streams of tokens cost a task and a wake-up each.
-            stream_mode=["values", "updates", "messages", "custom"] if self.is_foreign else ["values", "updates"],
-            subgraphs=self.is_foreign,
+            stream_mode=_MODES.get(self.pattern, _OWN_MODES),
+            subgraphs=has_namespaces,
             durability="sync",
         )
         async for part in stream:
             chunk: Any = part
-            namespace, mode, data = chunk if self.is_foreign else ((), *chunk)
+            namespace, mode, data = chunk if has_namespaces else ((), *chunk)
             match mode:
                 case "values" if not namespace:
                     values = data
@@ -66,5 +69,6 @@ class GraphDrive:
         if work.resume is not None:
             answer = work.resume.value
             return Command(resume={work.resume.interrupt_id: answer} if work.resume.interrupt_id else answer)
-        messages = [to_langchain(message) for message in work.messages] if self.is_foreign else list(work.messages)
-        return {**work.state, "messages": messages}
+        if self.pattern == FOREIGN:
+            return {**work.state, "messages": [to_langchain(message) for message in work.messages]}
+        return {**work.state, "messages": list(work.messages)}

@@ -45,9 +45,9 @@ class Turn:
 def answer_of(
     messages: Sequence[MessageDict], *, caller_tools: Iterable[str], finish_reasons: dict[str, FinishReason]
 ) -> Answer:
-    """Returns the last assistant message; of its tool calls the caller sees only their own."""
-    last = next((message for message in reversed(messages) if message["type"] == "ai"), None)
-    if last is None:
+    """Returns the assistant's last message since the person spoke; of its tool calls the caller sees only their own."""
+    last = next((message for message in reversed(messages) if message["type"] in ("ai", "human")), None)
+    if last is None or last["type"] == "human":
         return Answer(MessageDict(id="", type="ai", content=""), FinishReason.STOP)
     mine = frozenset(caller_tools)
     answer = last.copy()
@@ -55,7 +55,7 @@ def answer_of(
     if calls:
         answer["tool_calls"] = calls
         return Answer(answer, FinishReason.TOOL_CALLS)
-    reason = finish_reasons.get(last["id"], FinishReason.STOP)
+    reason = finish_reasons.get(last.get("id", ""), FinishReason.STOP)
     return Answer(answer, FinishReason.STOP if reason is FinishReason.TOOL_CALLS else reason)
 
 

@@ -150,7 +150,7 @@ async def test_cancel_at_another_process_ends_the_run(stores: Stores, tmp_path: 
         await asyncio.wait_for(holding.holding.wait(), 5)
 
         await stores.runs.request_cancel(new.run_id, tenant_id=new.tenant_id, user_id=new.user_id)
-        log = await read_all(view, timeout_s=1.0)
+        log = await read_all(view, timeout_s=3)
 
     assert log[-1].failed.status == run_pb2.RUN_STATUS_CANCELLED
     assert log[-1].failed.error.reason == "cancelled"
@@ -182,7 +182,7 @@ async def test_drain_hands_back_and_another_process_goes_on_at_once(stores: Stor
 
         await pair.first.engine.drain()
         with watching:
-            log = await read_all(watching, timeout_s=2)
+            log = await read_all(watching, timeout_s=5)
         run = await read_run(stores, new)
 
     assert is_dense(log)
