@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from flotilla_common.errors import FailedPreconditionError
+from flotilla_common.errors import DeadlineExceededError, FailedPreconditionError, UnavailableError
 from flotilla_common.postgres import Connection, Pool, map_database_errors, tenant_transaction
 
+from flotilla_memory.grouping import Grouping
 from flotilla_memory.model import (
-    Candidate,
-    CoreBlock,
     Embedding,
     Findings,
     Memory,
@@ -23,17 +23,14 @@ from flotilla_memory.model import (
     Person,
     RecallQuery,
 )
+from flotilla_memory.stores import grouped
 from flotilla_memory.stores.words import text_digest
 
-_ADD_EPISODE = """
-WITH first AS (
-  INSERT INTO committed_runs (tenant_id, run_id) VALUES (%(tenant)s, %(run)s) ON CONFLICT DO NOTHING RETURNING run_id)
-INSERT INTO memories (tenant_id, memory_id, user_id, kind, text, text_digest, run_id, thread_id, agent, created_at,
-  embedding_model, embedding)
-SELECT %(tenant)s, %(id)s, %(user)s, 1, %(text)s, %(digest)s, run_id, %(thread)s, %(agent)s, %(created_at)s,
-  %(model)s, %(embedding)s::vector
-FROM first RETURNING memory_id
-"""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_AT_ONCE, _LARGEST = 2, 64
+"""Groups under way of each kind, and how many people's one statement takes."""
+
 # DO UPDATE changes nothing; it is what makes RETURNING give the row that was there, also under concurrency.
 _CLAIM_KEY = """
 INSERT INTO fact_keys (tenant_id, user_id, idempotency_key, text_digest, memory_id, run_id, created_at)
@@ -53,28 +50,6 @@ _POINT_KEY = """
 UPDATE fact_keys SET memory_id = %(kept)s, created_at = %(kept_at)s, run_id = %(kept_run)s
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND idempotency_key = %(key)s
 """
-# Vectors are compared inside a CASE, because one of another model's length would be an error, not a mismatch.
-# What ts_delete removes is what question and memory share: it counts words ten times faster than unnest does.
-_FIND = """
-WITH asked AS MATERIALIZED (
-  SELECT %(embedding)s::vector AS embedding, tsvector_to_array(to_tsvector('english', %(question)s)) AS words),
-mine AS MATERIALIZED (
-  SELECT m.memory_id, length(m.words) - length(ts_delete(m.words, a.words)) AS shared_words,
-    CASE WHEN m.embedding_model = %(model)s AND vector_dims(m.embedding) = vector_dims(a.embedding)
-      THEN 1 - (m.embedding <=> a.embedding) END AS similarity
-  FROM memories m CROSS JOIN asked a
-  WHERE m.tenant_id = %(tenant)s AND m.user_id = %(user)s
-    AND (%(without)s::uuid IS NULL OR m.thread_id IS DISTINCT FROM %(without)s::uuid)),
-chosen AS (
-  (SELECT * FROM mine WHERE similarity IS NOT NULL ORDER BY similarity DESC LIMIT %(most)s)
-  UNION (SELECT * FROM mine WHERE shared_words > 0 ORDER BY shared_words DESC LIMIT %(most)s))
-SELECT NULL::text, m.memory_id, m.kind, m.text, m.created_at, m.run_id, m.thread_id, c.similarity,
-  c.shared_words::float8 / greatest(cardinality(a.words), 1)
-FROM chosen c JOIN memories m ON m.tenant_id = %(tenant)s AND m.memory_id = c.memory_id CROSS JOIN asked a
-UNION ALL
-SELECT label, NULL, NULL, text, NULL, NULL, NULL, NULL, NULL FROM core_blocks
-WHERE tenant_id = %(tenant)s AND user_id = %(user)s
-"""
 _LIST = """
 SELECT memory_id, kind, text, created_at, run_id, thread_id FROM memories
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s
@@ -89,13 +64,12 @@ class PostgresMemoryStore:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._finds = Grouping(self._find_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
+        self._episodes = Grouping(self._add_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
 
     async def add_episode(self, person: Person, episode: NewMemory) -> bool:
-        """Stores the run and its memory in one statement."""
-        with map_database_errors():
-            async with tenant_transaction(self._pool, person.tenant_id) as connection:
-                cursor = await connection.execute(_ADD_EPISODE, _parameters(person, episode))
-                return await cursor.fetchone() is not None
+        """Stores the run and its memory, with all others that wait, in one statement a tenant."""
+        return await self._episodes.submit((person, episode))
 
     async def add_fact(self, person: Person, fact: NewMemory) -> Memory:
         """Claims the key first, so that of concurrent calls with one key a single one stores."""
@@ -106,21 +80,8 @@ class PostgresMemoryStore:
                 return await _add_fact(connection, person, fact)
 
     async def find(self, person: Person, query: RecallQuery) -> Findings:
-        """Compares the question with all rows of the person and reads the core blocks, in one statement."""
-        parameters = {
-            **_person_parameters(person),
-            **_embedding_parameters(query.embedding),
-            "question": query.question,
-            "without": query.without_thread,
-            "most": query.candidates,
-        }
-        with map_database_errors():
-            async with tenant_transaction(self._pool, person.tenant_id) as connection:
-                rows = await (await connection.execute(_FIND, parameters)).fetchall()
-        return Findings(
-            candidates=tuple(_candidate(row[1:]) for row in rows if row[0] is None),
-            core_blocks=tuple(sorted((CoreBlock(row[0], row[3]) for row in rows if row[0] is not None), key=_label)),
-        )
+        """Compares the question with all rows of the person, with all others that wait, in one statement a tenant."""
+        return await self._finds.submit((person, query))
 
     async def list_page(self, person: Person, *, size: int, after: PagePosition | None) -> MemoryPage:
         """Reads one row more than asked for, to know whether there is a next page."""
@@ -142,6 +103,33 @@ class PostgresMemoryStore:
             async with tenant_transaction(self._pool, person.tenant_id) as connection:
                 cursor = await connection.execute(_DELETE, {**_person_parameters(person), "id": memory_id})
                 return cursor.rowcount == 1
+
+    async def _find_all(self, asked: Sequence[tuple[Person, RecallQuery]]) -> Sequence[Findings]:
+        return await self._by_tenant(asked, grouped.find)
+
+    async def _add_all(self, episodes: Sequence[tuple[Person, NewMemory]]) -> Sequence[bool]:
+        return await self._by_tenant(episodes, grouped.add_episodes)
+
+    async def _by_tenant(
+        self,
+        items: Sequence[tuple[Person, Item]],
+        statement: Callable[[Connection, UUID, Sequence[tuple[UUID, Item]]], Awaitable[Sequence[Result]]],
+    ) -> Sequence[Result]:
+        """Runs a statement once a tenant, because a transaction sees one tenant's rows; returns results in order."""
+        places: dict[UUID, list[int]] = {}
+        for place, (person, _) in enumerate(items):
+            places.setdefault(person.tenant_id, []).append(place)
+        found: dict[int, Result] = {}
+        for tenant_id, mine in places.items():
+            with map_database_errors():
+                async with tenant_transaction(self._pool, tenant_id) as connection:
+                    of_tenant = [(items[place][0].user_id, items[place][1]) for place in mine]
+                    found.update(zip(mine, await statement(connection, tenant_id, of_tenant), strict=True))
+        return [found[place] for place in range(len(items))]
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, UnavailableError | DeadlineExceededError)
 
 
 async def _claim_key(connection: Connection, person: Person, fact: NewMemory) -> Memory | None:
@@ -193,14 +181,6 @@ def _parameters(person: Person, new: NewMemory) -> dict[str, Any]:
 def _memory(row: tuple[Any, ...]) -> Memory:
     memory_id, kind, text, created_at, run_id, thread_id = row
     return Memory(memory_id, MemoryKind(kind), text, created_at, run_id, thread_id)
-
-
-def _candidate(row: tuple[Any, ...]) -> Candidate:
-    return Candidate(memory=_memory(row[:6]), similarity=row[6], word_coverage=row[7])
-
-
-def _label(block: CoreBlock) -> str:
-    return block.label
 
 
 def _only(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
