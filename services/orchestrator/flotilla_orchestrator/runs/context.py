@@ -88,11 +88,11 @@ class LiveRun:
         return tuple(self._usage.values())
 
     def record_input(self, messages: Sequence[MessageDict]) -> None:
-        """Writes input messages to the event log, once."""
+        """Writes input messages to the event log, once; no flush of their own, because they are nobody's news."""
         for message in messages:
             if message["id"] not in self.transcript:
                 self.transcript[message["id"]] = message
-                self._journal.emit(events.message_finished(message))
+                self._journal.add(events.message_finished(message))
 
     async def call_model(self, step: Step, turn: ModelTurn) -> ModelReply:
         """Streams a reply into the event log and returns it whole; one that the log already holds is not made again."""
@@ -217,7 +217,8 @@ class LiveRun:
         self.transcript[message["id"]] = message
         if finish_reason is not None:
             self.finish_reasons[message["id"]] = finish_reason
-        self._journal.emit(
+        # It goes with what follows at once: the step's checkpoint, the first of its tools, or the run's end.
+        self._journal.add(
             events.message_finished(
                 message,
                 node=speaker.node,

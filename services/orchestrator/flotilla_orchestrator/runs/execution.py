@@ -164,7 +164,14 @@ class RunExecution:
             facts,
             journal=self.journal,
             past=self._past,
-            replies=ReplyStreamer(parts.models, self.journal, past=self._past, stop=self.stop, metrics=parts.metrics),
+            replies=ReplyStreamer(
+                parts.models,
+                self.journal,
+                past=self._past,
+                stop=self.stop,
+                metrics=parts.metrics,
+                omits_tokens=work.omits_tokens,
+            ),
             toolbox=Toolbox(parts.tools, parts.memory, run_id=run.run_id, allowed=release.tools, metrics=parts.metrics),
             stop=self.stop,
         )

@@ -92,9 +92,13 @@ class RunJournal:
 
     def emit(self, payload: bytes) -> None:
         """Adds an event that is stored and sent at once."""
+        self.add(payload)
+        self._wake()
+
+    def add(self, payload: bytes) -> None:
+        """Adds an event that goes with whatever flush comes next."""
         self._seal_tokens()
         self._number(payload)
-        self._wake()
 
     def add_checkpoint(self, row: CheckpointRow) -> None:
         """Adds a checkpoint to the next flush."""

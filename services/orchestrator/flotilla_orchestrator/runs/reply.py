@@ -10,7 +10,7 @@ from typing import cast
 
 from flotilla_common.errors import DeadlineExceededError, FlotillaError, UnavailableError
 from flotilla_llm.client import ModelClient
-from flotilla_llm.model import ChatRequest, StreamPart, TextDelta, ToolCallDelta, Usage
+from flotilla_llm.model import ChatReply, ChatRequest, StreamPart, TextDelta, ToolCallDelta, Usage
 
 from flotilla_orchestrator.model import FinishReason
 from flotilla_orchestrator.runs import events
@@ -70,13 +70,22 @@ class ReplyStreamer:
     """Streams replies of one run into its journal."""
 
     def __init__(
-        self, models: ModelClient, journal: RunJournal, *, past: LoggedPast, stop: StopSignal, metrics: RunMetrics
+        self,
+        models: ModelClient,
+        journal: RunJournal,
+        *,
+        past: LoggedPast,
+        stop: StopSignal,
+        metrics: RunMetrics,
+        omits_tokens: bool = False,
     ) -> None:
+        """Takes `omits_tokens`: replies are asked for whole, and none of their text is logged as tokens."""
         self._models = models
         self._journal = journal
         self._past = past
         self._stop = stop
         self._metrics = metrics
+        self._omits_tokens = omits_tokens
         self._reply_attempt = past.reply_attempt
 
     async def make(self, speaker: Speaker, request: ChatRequest, routes: Sequence[str]) -> RawReply:
@@ -84,6 +93,9 @@ class ReplyStreamer:
 
         Raises the model layer's errors once a stream that breaks in its middle was retried.
         """
+        if self._omits_tokens:
+            self._stop.check()
+            return _whole(await self._models.complete(request, routes=routes))
         streamed = [self._past.streamed.pop(speaker.message_id, "")]
         for retry in range(_RETRIES + 1):
             self._stop.check()
@@ -136,3 +148,9 @@ class ReplyStreamer:
     def _note_retry(self, error: FlotillaError) -> None:
         self._metrics.model_retries.inc()
         _log.warning("a model's stream broke and is begun again", extra={"reason": error.reason})
+
+
+def _whole(reply: ChatReply) -> RawReply:
+    calls = {index: RawCall(call.name, call.arguments) for index, call in enumerate(reply.tool_calls)}
+    finish_reason = _FINISH_REASONS.get(reply.finish_reason, FinishReason.STOP)
+    return RawReply([reply.content], calls, finish_reason, reply.usage)

@@ -36,6 +36,8 @@ class RunWork:
     """The thread is the request's own and ephemeral."""
     is_new_thread: bool
     """Nothing was ever stored for the thread."""
+    omits_tokens: bool = False
+    """Nobody reads along, so that replies are wanted whole."""
 
 
 def read_work(run_id: UUID, stored: bytes) -> RunWork:
@@ -55,6 +57,7 @@ def work_of(run_id: UUID, request: pb.StartRunRequest) -> RunWork:
         options=options_of(request.options),
         is_new_thread=request.thread.WhichOneof("target") == "ephemeral",
         is_stateless=request.thread.WhichOneof("target") != "thread_id",
+        omits_tokens=request.omit_tokens,
     )
 
 

@@ -56,6 +56,7 @@ class StartRunRequest(_message.Message):
     BODY_HASH_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    OMIT_TOKENS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """A UUID version 7, minted by the gateway, so that a retried start is the same run."""
     agent: _builtins.str
@@ -66,6 +67,8 @@ class StartRunRequest(_message.Message):
     """SHA-256 of the canonical request body; compared when the idempotency key comes again."""
     metadata_json: _builtins.bytes
     """The caller's metadata, a UTF-8 JSON object of at most 16 kB."""
+    omit_tokens: _builtins.bool
+    """Nobody reads along: replies are asked of the model whole, and the log holds their messages without their tokens."""
     @_builtins.property
     def thread(self) -> Global___RunThread: ...
     @_builtins.property
@@ -93,10 +96,11 @@ class StartRunRequest(_message.Message):
         body_hash: _builtins.bytes = ...,
         time_limit: _duration_pb2.Duration | None = ...,
         metadata_json: _builtins.bytes = ...,
+        omit_tokens: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "options", b"options", "resume", b"resume", "thread", b"thread", "time_limit", b"time_limit", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "body_hash", b"body_hash", "input", b"input", "metadata_json", b"metadata_json", "options", b"options", "resume", b"resume", "run_id", b"run_id", "thread", b"thread", "time_limit", b"time_limit", "wire", b"wire", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "body_hash", b"body_hash", "input", b"input", "metadata_json", b"metadata_json", "omit_tokens", b"omit_tokens", "options", b"options", "resume", b"resume", "run_id", b"run_id", "thread", b"thread", "time_limit", b"time_limit", "wire", b"wire", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["input", "resume"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015

@@ -41,6 +41,7 @@ def start_run_request(
         wire=WIRE,
         body_hash=body_hash(parsed, thread_id),
         metadata_json=_metadata_json(metadata),
+        omit_tokens=not chat.stream,
     )
 
 
