@@ -28,7 +28,9 @@ Send = Callable[[bytes], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 _BATCH = 100
-_CONCURRENT = 8
+_CONCURRENT = 32
+_GATHER_S = 0.1
+"""Runs that end within this time share the statements that take and settle their entries."""
 _LOCK_S = 30.0
 _HOPELESS = (
     AlreadyExistsError,
@@ -92,6 +94,7 @@ class OutboxRelay:
                 await self._due.wait()
         except TimeoutError:
             return
+        await asyncio.sleep(_GATHER_S)
 
     async def _deliver(self, entry: DueOutboxEntry) -> float | None:
         """Sends one entry; returns the seconds until it is tried again, or None when it is settled."""

@@ -172,15 +172,16 @@ class WatchHub:
 
     async def poll(self, is_local: Callable[[UUID], bool]) -> None:
         """Reads on for watched runs that other processes execute, until it is cancelled."""
+        before: set[UUID] = set()
         while True:
             await self._has_watchers.wait()
-            positions = {
-                run_id: min(watcher.received for watcher in watchers)
-                for run_id, watchers in self._watchers.items()
-                if not is_local(run_id)
-            }
-            if positions:
-                await self._read_remote(positions)
+            remote = {run_id for run_id in self._watchers if not is_local(run_id)}
+            # A run that has just ended here is nobody's any more while its last events are read: it gets one round.
+            if asked := remote & before:
+                await self._read_remote(
+                    {run_id: min(watcher.received for watcher in self._watchers[run_id]) for run_id in asked}
+                )
+            before = remote
             await asyncio.sleep(self._poll_interval_s)
 
     async def _read_remote(self, positions: dict[UUID, int]) -> None:
