@@ -6,11 +6,14 @@ import typer
 
 from flotilla_cli.commands.agents import agents
 from flotilla_cli.commands.chat import chat
+from flotilla_cli.commands.deploy import deploy
 from flotilla_cli.commands.doctor import doctor
 from flotilla_cli.commands.down import down
 from flotilla_cli.commands.env import env
+from flotilla_cli.commands.history import history
 from flotilla_cli.commands.keys import keys
 from flotilla_cli.commands.logs import logs
+from flotilla_cli.commands.rollback import rollback
 from flotilla_cli.commands.status import status
 from flotilla_cli.commands.up import up
 from flotilla_cli.console import discard, err
@@ -22,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, down, status, logs, env, chat, doctor):
+for command in (up, down, status, logs, env, chat, doctor, deploy, rollback, history):
     app.command()(command)
 app.add_typer(keys, name="keys")
 app.add_typer(agents, name="agents")

@@ -1,0 +1,129 @@
+"""Watches a release while helm changes it: progress by service, and what the failing pods had to say."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from flotilla_cli.failure import CommandError
+from flotilla_cli.release.cluster import Cluster
+from flotilla_cli.release.model import Pod, Release, Workload
+
+POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A pod that does not come up, and why."""
+
+    pod: Pod
+    reason: str
+    log: list[str]
+
+
+@dataclass(slots=True)
+class RolloutWatch:
+    """Looks at the cluster from time to time and tells what has changed."""
+
+    cluster: Cluster
+    tell: Callable[[str, str], None]
+    """Takes a service and what is new about it."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    patience_s: float = 10.0
+    """After how long a pod that gives no reason is asked about."""
+    failures: dict[str, Failure] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+    last: Release | None = None
+    _told: dict[str, str] = field(default_factory=dict)
+    _ask_at: dict[str, float] = field(default_factory=dict)
+    _is_deaf: bool = False
+
+    def follow(self, process: subprocess.Popen[str], poll_s: float = POLL_S) -> None:
+        """Looks until the process has ended."""
+        while True:
+            self.look()
+            try:
+                process.wait(poll_s)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+
+    def look(self) -> None:
+        """Takes notice of the present state; a cluster that does not answer is passed over until it does."""
+        try:
+            release = self.cluster.read()
+            self._notice(release)
+        except CommandError as failure:
+            self._complain(failure)
+            return
+        self._is_deaf = False
+        self.last = release
+
+    def newest_failures(self) -> list[Failure]:
+        """Returns one failure for each service, of its newest pod."""
+        found = sorted(self.failures.values(), key=lambda failure: failure.pod.created)
+        return list({failure.pod.service: failure for failure in found}.values())
+
+    def _notice(self, release: Release) -> None:
+        for workload in release.workloads:
+            self._say(workload.name, _label(workload), _progress(workload))
+            if workload.refusal:
+                self.refusals[workload.service] = workload.refusal
+        for pod in release.pods:
+            self._notice_pod(pod)
+
+    def _notice_pod(self, pod: Pod) -> None:
+        if pod.is_ready:
+            self.failures.pop(pod.name, None)
+            return
+        if pod.trouble is None:
+            self._notice_laggard(pod)
+            return
+        known = self.failures.get(pod.name)
+        reason = ": ".join(part for part in (pod.trouble.reason, pod.trouble.message) if part)
+        if known and known.pod.restarts == pod.restarts and known.reason == reason:
+            return
+        # Read now: when helm goes back, the pod is gone, and so is its log.
+        self.failures[pod.name] = Failure(pod, reason, self._read_log(pod) or (known.log if known else []))
+        if pod.created >= self.started_at:
+            self._say(pod.name, pod.service, reason)
+
+    def _notice_laggard(self, pod: Pod) -> None:
+        """Asks for Kubernetes' own warnings, such as of a Secret that is missing, once a pod takes long."""
+        now = time.monotonic()
+        if now < self._ask_at.setdefault(pod.name, now + self.patience_s):
+            return
+        self._ask_at[pod.name] = now + self.patience_s
+        if warnings := self.cluster.read_warnings(pod.name):
+            self.failures[pod.name] = Failure(pod, warnings[-1], [])
+
+    def _read_log(self, pod: Pod) -> list[str]:
+        trouble = pod.trouble
+        if trouble is None or not trouble.container:
+            return []
+        return self.cluster.read_log(pod.name, trouble.container, previous=trouble.has_started_before)
+
+    def _say(self, key: str, label: str, text: str) -> None:
+        is_first = key not in self._told
+        if self._told.get(key) == text:
+            return
+        self._told[key] = text
+        # What has been there from the beginning is no news.
+        if not (is_first and self.last is None and text.endswith("ready")):
+            self.tell(label, text)
+
+    def _complain(self, failure: CommandError) -> None:
+        if not self._is_deaf:
+            self.tell("cluster", f"{failure}; helm goes on")
+        self._is_deaf = True
+
+
+def _label(workload: Workload) -> str:
+    return f"{workload.service} {workload.color}".strip()
+
+
+def _progress(workload: Workload) -> str:
+    if workload.is_settled:
+        return f"{workload.ready}/{workload.desired} ready"
+    return f"{workload.updated}/{workload.desired} of the new kind, {workload.ready} ready at all"
