@@ -55,6 +55,10 @@ chaos: setup ## Kill what serves, many times, and check every stream
 bench: setup ## Measure speed beside LiteLLM's proxy (installs it beside the checkout, once); takes minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: e2e
+e2e: setup ## Install on a Kubernetes, break things under load, check every answer (tests/e2e/README.md)
+	@$(BIN)/pytest -q -s -m e2e --timeout 2400 tests/e2e $(ARGS)
+
 .PHONY: protos
 protos: setup ## Generate libs/protos from protos
 	@$(BIN)/python protos/generate.py

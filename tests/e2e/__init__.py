@@ -1,0 +1,1 @@
+"""The platform on a real Kubernetes: installed by helm, used over public HTTP, broken by kubectl."""

@@ -1,0 +1,111 @@
+"""The images under test, named by what they are made from: whoever builds the same twice builds once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.command import must, run
+from e2e.node import ROOT, SCRIPTS, Node, in_builder, in_image_store
+
+SERVICES = ("gateway", "orchestrator", "memory", "tool", "evaluator")
+REPOSITORY = "localhost/flotilla-e2e"
+STORES = ("postgres", "redis")
+SOURCES = (".dockerignore", "requirements.lock", "services/Dockerfile", "libs", "services")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Two versions of all services, in the node."""
+
+    first: str
+    """Tag of the version that is installed."""
+    second: str
+    """Tag of the version that is upgraded to."""
+    stores: dict[str, str]
+    """Images of the stores; empty where the chart's own can be pulled."""
+
+
+def prepare_images(node: Node) -> Images:
+    """Builds what is not built yet, loads what is not loaded yet, and forgets what earlier sources made."""
+    tag = os.environ.get("FLOTILLA_E2E_TAG") or _hash([ROOT / source for source in SOURCES])
+    first, second = f"{tag}-a", f"{tag}-b"
+    wanted = [_build(node, service, version) for version in (first, second) for service in SERVICES]
+    stores = {} if node.is_given else {store: _build_store(node, store) for store in STORES}
+    wanted += stores.values()
+    _load(node, wanted)
+    if not node.is_given:
+        _forget_all_but(set(wanted))
+    return Images(first, second, stores)
+
+
+def sizes_mb(images: Images) -> dict[str, int]:
+    """Returns the size of each service's image, unpacked, as its builder tells it."""
+    listed = must(in_builder(["images", "--format", "{{.Name}}:{{.Tag}} {{.Size}}"])).stdout.splitlines()
+    sizes = dict(line.split(" ", 1) for line in listed)
+    return {service: int(float(sizes[f"{REPOSITORY}/{service}:{images.first}"].split()[0])) for service in SERVICES}
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(file for path in paths for file in _files(path)):
+        digest.update(f"{file.relative_to(ROOT.parent)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if path.is_file():
+        return [path]
+    left_out = {"__pycache__", "cli"}
+    return [
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not left_out & set(file.parts) and ".egg-info" not in str(file)
+    ]
+
+
+def _build(node: Node, service: str, tag: str) -> str:
+    name = f"{REPOSITORY}/{service}:{tag}"
+    arguments = ["--build-arg", f"SERVICE={service}", "--build-arg", f"VERSION={tag}"]
+    return _built(node, name, ["-f", str(ROOT / "services/Dockerfile"), *arguments, "-t", name, str(ROOT)])
+
+
+def _build_store(node: Node, store: str) -> str:
+    folder = SCRIPTS / "images" / store
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.iterdir()))).hexdigest()[:12]
+    name = f"{REPOSITORY}/{store}:{digest}"
+    return _built(node, name, ["-t", name, str(folder)])
+
+
+def _built(node: Node, name: str, arguments: list[str]) -> str:
+    own = str(SCRIPTS / "image-build")
+    builder = os.environ.get("FLOTILLA_E2E_IMAGE_BUILDER", "docker build" if node.is_given else own)
+    look = (
+        run("docker", "image", "inspect", name) if node.is_given else in_builder(["inspect", "--type", "image", name])
+    )
+    if look.status:
+        must(run(*shlex.split(builder), *arguments, timeout_s=1200))
+    return name
+
+
+def _load(node: Node, names: list[str]) -> None:
+    if node.is_given:
+        loader = os.environ.get("FLOTILLA_E2E_IMAGE_LOADER", "kind load docker-image")
+        must(run(*shlex.split(loader), *names, env=node.env, timeout_s=1200))
+    else:
+        must(run(str(SCRIPTS / "image-load"), *names, timeout_s=1200))
+
+
+def _forget_all_but(wanted: set[str]) -> None:
+    """Every version is some gigabytes."""
+    built = must(in_builder(["images", "--format", "{{.Name}}:{{.Tag}}"])).stdout.split()
+    loaded = must(in_image_store(["images", "ls", "-q"])).stdout.split()
+    for name in sorted(set(built) - wanted):
+        if name.startswith(f"{REPOSITORY}/"):
+            must(in_builder(["rmi", "--force", name]))
+    if old := [name for name in loaded if name.startswith(f"{REPOSITORY}/") and name not in wanted]:
+        must(in_image_store(["images", "rm", *old]))

@@ -1,0 +1,94 @@
+"""What the clients of the load saw: one entry for each conversation, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from e2e.edge import Edge, counted
+
+
+@dataclass(slots=True)
+class Entry:
+    """One conversation."""
+
+    number: int
+    is_stream: bool
+    last: int
+    """Where the right answer stops counting."""
+    began_s: float
+    """On the monotonic clock."""
+    seconds: float = 0.0
+    longest_silence_s: float = 0.0
+    run_id: str = ""
+    text: str = ""
+    failure: str = ""
+    """Why it failed, in words that can be counted; empty when the answer is whole and right."""
+    release: str = ""
+    """The version of the agent that made the answer."""
+    attempt: int = 0
+
+    def judge(self) -> None:
+        """Finds an answer that came and is not right."""
+        if not self.failure and self.text.split() != counted(self.last):
+            self.failure = "wrong answer" if self.text else "empty answer"
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All conversations of a load."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many conversations failed, by kind and cause."""
+        failed = (entry for entry in self.entries if entry.failure)
+        return dict(Counter(f"{'stream' if entry.is_stream else 'unary'}: {entry.failure}" for entry in failed))
+
+    def check_events(self, edge: Edge) -> None:
+        """Reads every stream's event log again: numbered from 1 without a gap, its end the answer that was streamed."""
+        for entry in self.entries:
+            if entry.is_stream and not entry.failure:
+                log = list(edge.events(entry.run_id))
+                if [number for number, _ in log] != list(range(1, len(log) + 1)):
+                    entry.failure = "events have a gap or a double"
+                elif log[-1][1].get("answer", {}).get("content") != entry.text:
+                    entry.failure = "the log has another answer"
+
+    def read_runs(self, edge: Edge) -> None:
+        """Learns which version made each answer, and in how many attempts."""
+        for entry in self.entries:
+            if entry.run_id:
+                run = edge.run(entry.run_id)
+                entry.release, entry.attempt = run["release"], run["attempt"]
+                if run["status"] != "success" and not entry.failure:
+                    entry.failure = f"the run is {run['status']}"
+
+    def figures(self) -> dict[str, object]:
+        """Returns counts and times."""
+        unary = [entry for entry in self.entries if not entry.is_stream]
+        streams = [entry for entry in self.entries if entry.is_stream]
+        return {
+            "unary": len(unary),
+            "streams": len(streams),
+            "failures": self.failures,
+            "resumed runs": sum(entry.attempt > 1 for entry in self.entries),
+            "unary seconds": _spread([entry.seconds for entry in unary]),
+            "longest silence of a stream, seconds": _spread([entry.longest_silence_s for entry in streams]),
+        }
+
+    def write(self, file: Path) -> None:
+        """Keeps every entry."""
+        file.write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in self.entries))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    ordered = sorted(values)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return {"p50": round(statistics.median(ordered), 3), "p99": round(p99, 3), "max": round(ordered[-1], 3)}

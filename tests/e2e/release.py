@@ -1,0 +1,137 @@
+"""A release of the chart in a namespace of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from e2e.command import Outcome, must
+from e2e.images import REPOSITORY, Images
+from e2e.node import ROOT, Node
+
+CHART = ROOT / "charts" / "flotilla"
+NAMESPACE = "flotilla-e2e"
+NAME = "flotilla"
+HOST = "e2e.flotilla.localhost"
+ADMIN_KEY = "fl_devadmin0_flotillaDevelopmentAdministratorKey00000000"
+"""The publicly known one of values-development.yaml."""
+
+
+@dataclass(slots=True)
+class Release:
+    """What helm and kubectl do to the release."""
+
+    node: Node
+    images: Images
+    folder: Path
+    """Where values files are written."""
+    version: str = ""
+    """Tag of the images that were installed last."""
+    is_changed: bool = False
+    """Set by scenarios that leave it another than they found it."""
+    _files: int = field(default=0, init=False)
+
+    def create_namespace(self) -> None:
+        """Makes a new namespace that enforces the Pod Security standard `restricted`."""
+        self.delete_namespace()
+        self.node.kubectl("create", "namespace", NAMESPACE)
+        labels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn", "audit")]
+        self.node.kubectl("label", "namespace", NAMESPACE, *labels)
+
+    def delete_namespace(self) -> None:
+        """Removes the namespace and all that is in it."""
+        self.node.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s")
+
+    def upgrade(
+        self, values: Mapping[str, Any] | None = None, *, version: str = "", options: tuple[str, ...] = ()
+    ) -> Outcome:
+        """Installs or upgrades to exactly these values over the e2e ones; may fail."""
+        self.version = version or self.version or self.images.first
+        files = [str(CHART / "values-development.yaml"), str(Path(__file__).with_name("values.yaml"))]
+        files += [self._written(self._images_values()), self._written(values or {})]
+        chosen = [part for file in files for part in ("--values", file)]
+        wait = ("--wait", "--timeout", "8m")
+        return self.node.helm(
+            "upgrade", "--install", NAME, str(CHART), "--namespace", NAMESPACE, *chosen, *wait, *options
+        )
+
+    def rollback(self) -> None:
+        """Goes back to the revision before."""
+        must(self.node.helm("rollback", NAME, "--namespace", NAMESPACE, "--wait", "--timeout", "8m"))
+
+    def uninstall(self) -> Outcome:
+        """Removes the release and waits for its objects' end."""
+        return must(self.node.helm("uninstall", NAME, "--namespace", NAMESPACE, "--wait", "--timeout", "5m"))
+
+    def revision(self) -> int:
+        """Returns the number of the release's newest revision."""
+        listed = must(self.node.helm("history", NAME, "--namespace", NAMESPACE, "-o", "json"))
+        return int(json.loads(listed.stdout)[-1]["revision"])
+
+    def kubectl(self, *arguments: str, timeout_s: float = 300) -> str:
+        """Returns what kubectl prints about the release's namespace."""
+        return self.node.kubectl("--namespace", NAMESPACE, *arguments, timeout_s=timeout_s)
+
+    def objects(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
+        """Returns the objects of a kind in the release's namespace."""
+        items: list[dict[str, Any]] = self.node.get("--namespace", NAMESPACE, kind, *arguments)["items"]
+        return items
+
+    def pods(self, component: str = "") -> list[dict[str, Any]]:
+        """Returns a component's pods that are not on their way out, or those of all five services."""
+        wanted = component or "in (gateway,orchestrator,memory,tool,evaluator)"
+        selector = f"app.kubernetes.io/component{'=' if component else ' '}{wanted}"
+        return [pod for pod in self.objects("pods", "-l", selector) if "deletionTimestamp" not in pod["metadata"]]
+
+    def workload(self, service: str) -> str:
+        """Returns the name of a service's Deployment."""
+        return f"{NAME}-{service}-blue"
+
+    def metrics(self, pod: str) -> str:
+        """Returns a pod's metrics, as Prometheus would read them."""
+        return self.node.kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9090/proxy/metrics")
+
+    def wait_until_settled(self, patience_s: float = 120) -> None:
+        """Waits until no pod is on its way in or out."""
+        wait_until("all pods are ready and none is leaving", lambda: is_settled(self), patience_s=patience_s)
+
+    def _images_values(self) -> dict[str, Any]:
+        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": self.version}}
+        if stores := self.images.stores:
+            values["postgres"] = {"image": stores["postgres"]}
+            values["valkey"] = {"image": stores["redis"], "command": ["redis-server"]}
+        return values
+
+    def _written(self, values: Mapping[str, Any]) -> str:
+        self._files += 1
+        file = self.folder / f"values-{self._files}.yaml"
+        file.write_text(json.dumps(values))
+        return str(file)
+
+
+def is_settled(release: Release) -> bool:
+    """Tells whether every pod that is to run is ready and no other is left."""
+    pods = [pod for pod in release.objects("pods") if pod["status"].get("phase") != "Succeeded"]
+    return all(is_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods)
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Tells whether a pod takes traffic."""
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+
+
+def restarts(pods: list[dict[str, Any]]) -> int:
+    """Returns how often containers of these pods were started again."""
+    return sum(status["restartCount"] for pod in pods for status in pod["status"].get("containerStatuses", []))
+
+
+def wait_until(what: str, condition: Callable[[], bool], *, patience_s: float, pause_s: float = 0.5) -> None:
+    """Polls until a condition holds. Raises AssertionError naming it after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {patience_s} s: {what}"
+        time.sleep(pause_s)
