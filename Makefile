@@ -34,7 +34,7 @@ check: setup ## Format, lint, types, layers, contracts
 	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet $(CODE)
 	@$(BIN)/mypy $(CODE)
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python protos/generate.py --check
 	@$(BIN)/python protos/breaking.py
 

@@ -20,7 +20,8 @@ GOOGLE = str(files("grpc_tools") / "_proto")
 def generate(target: Path) -> None:
     """Writes the Python code and type stubs of every contract below `target`."""
     contracts = sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.proto"))
-    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
+    outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
     plugins = [f"--plugin=protoc-gen-{kind}={BIN / f'protoc-gen-{kind}'}" for kind in ("mypy", "mypy_grpc")]
     if protoc.main(["protoc", f"-I{ROOT}", f"-I{GOOGLE}", *plugins, *outputs, *contracts]) != 0:
         sys.exit("protoc failed")
