@@ -34,7 +34,7 @@ def deploy(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One value; may be repeated.")
     ] = None,
-    reset_values: Annotated[bool, typer.Option(help="Forget the values of earlier deploys.")] = False,
+    reset_values: Annotated[bool, typer.Option("--reset-values", help="Forget the values of earlier deploys.")] = False,
     timeout: TimeoutOption = "15m",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be applied; change nothing.")] = False,
     context: ContextOption = None,
@@ -55,15 +55,15 @@ def deploy(
         *[word for setting in settings or [] for word in ("--set", setting)],
         *(["--set-string", f"image.tag={image_tag}"] if image_tag else []),
     ]
-    cluster = open_cluster(target)
-    cluster.require_namespace()
-    if dry_run:
-        _rehearse([*command, "--dry-run=server", "--hide-secret"])
-        return
-    refuse_pending(helm.read_history(target), target)
-    Change(helm, cluster, target).run([*command, helm.undo_flag, "--wait", "--timeout", timeout])
-    if image_tag:
-        _require_tag(image_tag, [workload.image for workload in cluster.read().workloads])
+    with open_cluster(target) as cluster:
+        cluster.require_namespace()
+        if dry_run:
+            _rehearse([*command, "--dry-run=server", "--hide-secret"])
+            return
+        refuse_pending(helm.read_history(target), target)
+        Change(helm, cluster, target).run([*command, helm.undo_flag, "--wait", "--timeout", timeout])
+        if image_tag:
+            _require_tag(image_tag, [workload.image for workload in cluster.read().workloads])
 
 
 def _find(chart: str) -> str:

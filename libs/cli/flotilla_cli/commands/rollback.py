@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from flotilla_cli.failure import CommandError
+from flotilla_cli.release.choice import choose_target, find_revision
+from flotilla_cli.release.model import Revision
 from flotilla_cli.release.target import (
     DEFAULT_NAME,
     ContextOption,
@@ -26,15 +28,19 @@ def rollback(
 ) -> None:
     """Go back to a revision that ran; also clears a release that a killed helm left pending."""
     from flotilla_cli.release.change import Change
-    from flotilla_cli.release.choice import choose_target, find_revision
     from flotilla_cli.release.cluster import open_cluster
     from flotilla_cli.release.helm import find_helm
 
     target = Target(release, namespace, context)
     helm = find_helm()
-    cluster = open_cluster(target)
-    cluster.require_namespace()
-    history = helm.read_history(target)
+    with open_cluster(target) as cluster:
+        cluster.require_namespace()
+        chosen = _choose(helm.read_history(target), revision, target)
+        arguments = ["rollback", release, str(chosen.number), "--wait", "--timeout", timeout]
+        Change(helm, cluster, target).run(helm.at(target, *arguments))
+
+
+def _choose(history: list[Revision], revision: int | None, target: Target) -> Revision:
     if not history:
         raise CommandError(f"there is no release {target}", hint="install it with: flotilla deploy")
     chosen = find_revision(history, revision) if revision else choose_target(history)
@@ -42,5 +48,4 @@ def rollback(
         raise CommandError(
             f"no other revision of {target} ever ran", hint=f"see them with: {target.command('history')}"
         )
-    arguments = ["rollback", release, str(chosen.number), "--wait", "--timeout", timeout]
-    Change(helm, cluster, target).run(helm.at(target, *arguments))
+    return chosen

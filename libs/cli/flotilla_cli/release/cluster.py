@@ -109,13 +109,17 @@ class Cluster:
             ) from exc
 
 
-def open_cluster(target: Target) -> Cluster:
+@contextlib.contextmanager
+def open_cluster(target: Target) -> Iterator[Cluster]:
     """Connects by the kubeconfig, or as the pod that this is. Raises CommandError if there is neither."""
     try:
         api = _configured(target.context)
     except config.ConfigException as exc:
         raise CommandError(f"the kubeconfig does not do: {exc}") from exc
-    return Cluster(api, target)
+    try:
+        yield Cluster(api, target)
+    finally:
+        api.rest_client.pool_manager.clear()
 
 
 def _configured(context: str | None) -> client.ApiClient:

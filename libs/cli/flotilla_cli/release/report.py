@@ -34,17 +34,17 @@ class Report:
 def report_status(target: Target, *, as_json: bool) -> None:
     """Prints how a release is. Raises CommandError, with the repair, if it is not as it should be."""
     helm = find_helm()
-    cluster = open_cluster(target)
-    cluster.require_namespace()
-    history = helm.read_history(target, limit=10)
-    if not history:
-        raise CommandError(f"there is no release {target}", hint="install it with: flotilla deploy")
-    report = Report(target, history, cluster.read(), cluster.active_color())
-    if as_json:
-        print(json.dumps(_plain(report), indent=2))
-    else:
-        _show(report)
-        _show_troubles(cluster)
+    with open_cluster(target) as cluster:
+        cluster.require_namespace()
+        history = helm.read_history(target, limit=10)
+        if not history:
+            raise CommandError(f"there is no release {target}", hint="install it with: flotilla deploy")
+        report = Report(target, history, cluster.read(), cluster.active_color())
+        if as_json:
+            print(json.dumps(_plain(report), indent=2))
+        else:
+            _show(report)
+            _show_troubles(cluster)
     _judge(report)
 
 
