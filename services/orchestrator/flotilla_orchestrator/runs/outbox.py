@@ -28,7 +28,7 @@ Send = Callable[[bytes], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 _BATCH = 100
-_CONCURRENT = 32
+_CONCURRENT = 16
 _GATHER_S = 0.1
 """Runs that end within this time share the statements that take and settle their entries."""
 _LOCK_S = 30.0
