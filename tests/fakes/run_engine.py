@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from flotilla.orchestrator.v1 import event_pb2
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla_common.ids import new_id
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
+from flotilla_orchestrator.graphs.release_catalogue import ReleaseCatalogue
 from flotilla_orchestrator.model import NewRun, Run, StoredEvent
 from flotilla_orchestrator.runs import events
 from flotilla_orchestrator.runs.engine import EngineLimits, RunEngine
@@ -63,9 +64,9 @@ FAST = EngineTimes(
 )
 
 
-def catalogue_in(folder: Path) -> FileCatalogue:
+def catalogue_in(folder: Path, files: Mapping[str, str] = AGENTS) -> FileCatalogue:
     """Returns the agents of these tests."""
-    return FileCatalogue.load(write_files(folder, AGENTS))
+    return FileCatalogue.load(write_files(folder, files))
 
 
 @dataclass
@@ -105,13 +106,16 @@ async def engine_rig(
     times: EngineTimes = FAST,
     runs: RunStore | None = None,
     owner: UUID | None = None,
+    agents: Mapping[str, str] = AGENTS,
 ) -> AsyncIterator[EngineRig]:
     """Opens an engine; `runs` replaces the run store, such as by one that fails."""
     metrics = RunMetrics(CollectorRegistry())
     memory, tools, evaluator = FakeMemory(), FakeTools(), FakeEvaluator()
     directory = ToolDirectory(tools, metrics=metrics)
     store = runs or stores.runs
-    catalogue, threads, owner = catalogue_in(folder), ThreadStates(stores.checkpoints), owner or new_id()
+    files, threads, owner = catalogue_in(folder, agents), ThreadStates(stores.checkpoints), owner or new_id()
+    catalogue = ReleaseCatalogue(files, stores.releases)
+    await catalogue.record()
 
     @asynccontextmanager
     async def lease_store() -> AsyncIterator[RunStore]:
@@ -123,7 +127,7 @@ async def engine_rig(
     async with open_engine(
         owner=owner, catalogue=catalogue, stores=engine_stores, peers=peers, metrics=metrics, times=times
     ) as engine:
-        rig = EngineRig(engine, catalogue, stores, model, memory, tools, evaluator, directory, threads, metrics, owner)
+        rig = EngineRig(engine, files, stores, model, memory, tools, evaluator, directory, threads, metrics, owner)
         try:
             yield rig
         finally:

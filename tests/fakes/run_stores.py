@@ -10,14 +10,17 @@ from uuid import UUID
 from flotilla_common.postgres import Pool
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointStore
 from flotilla_orchestrator.stores.in_memory.checkpoint_store import InMemoryCheckpointStore
+from flotilla_orchestrator.stores.in_memory.release_store import InMemoryReleaseStore
 from flotilla_orchestrator.stores.in_memory.run_reader import InMemoryEventReader, InMemoryRunReader
 from flotilla_orchestrator.stores.in_memory.run_store import InMemoryRunStore
 from flotilla_orchestrator.stores.in_memory.state import InMemoryState, utc_now
 from flotilla_orchestrator.stores.in_memory.thread_store import InMemoryThreadStore
 from flotilla_orchestrator.stores.postgres_checkpoint_store import PostgresCheckpointStore
+from flotilla_orchestrator.stores.postgres_release_store import PostgresReleaseStore
 from flotilla_orchestrator.stores.postgres_run_reader import PostgresEventReader, PostgresRunReader
 from flotilla_orchestrator.stores.postgres_run_store import PostgresRunStore
 from flotilla_orchestrator.stores.postgres_thread_store import PostgresThreadStore
+from flotilla_orchestrator.stores.release_store import ReleaseStore
 from flotilla_orchestrator.stores.run_reader import RunReader
 from flotilla_orchestrator.stores.run_store import EventReader, RunStore
 from flotilla_orchestrator.stores.thread_store import ThreadStore
@@ -56,6 +59,7 @@ class Stores:
     events: EventReader
     threads: ThreadStore
     checkpoints: Callable[[UUID], CheckpointStore]
+    releases: ReleaseStore
     time: InMemoryTime | PostgresTime
 
 
@@ -68,6 +72,7 @@ def stores_in_memory() -> Stores:
         events=InMemoryEventReader(time.state),
         threads=InMemoryThreadStore(time.state),
         checkpoints=lambda tenant_id: InMemoryCheckpointStore(time.state, tenant_id),
+        releases=InMemoryReleaseStore(),
         time=time,
     )
 
@@ -80,5 +85,6 @@ def stores_on_postgres(pool: Pool) -> Stores:
         events=PostgresEventReader(pool),
         threads=PostgresThreadStore(pool),
         checkpoints=lambda tenant_id: PostgresCheckpointStore(pool, tenant_id),
+        releases=PostgresReleaseStore(pool),
         time=PostgresTime(pool),
     )

@@ -23,7 +23,7 @@ FULL_NAME = "flotilla.orchestrator.v1.OrchestratorService"
 
 async def main(settings: OrchestratorSettings) -> None:
     """Opens what the service needs and serves until it is told to stop."""
-    catalogue = FileCatalogue.load(settings.agents_dir)
+    agents = FileCatalogue.load(settings.agents_dir)
     signer = IdentitySigner("orchestrator", settings.identity_private_key_file)
     targets = {"memory": settings.memory_target, "tool": settings.tool_target, "evaluator": settings.evaluator_target}
     async with AsyncExitStack() as stack:
@@ -34,7 +34,7 @@ async def main(settings: OrchestratorSettings) -> None:
             open_orchestrator(
                 settings,
                 owner=new_id(),
-                catalogue=catalogue,
+                agents=agents,
                 stores=stores,
                 models=models,
                 peers=peers,

@@ -15,7 +15,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from pydantic import SecretStr
 
 from flotilla_orchestrator.clients.peers import Peers
-from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
+from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
+from flotilla_orchestrator.graphs.release_catalogue import ReleaseCatalogue
 from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
 from flotilla_orchestrator.runs.engine import RunEngine
 from flotilla_orchestrator.runs.lease import OpenStore
@@ -33,9 +34,11 @@ from flotilla_orchestrator.settings import OrchestratorSettings
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointStore
 from flotilla_orchestrator.stores.janitor import Janitor
 from flotilla_orchestrator.stores.postgres_checkpoint_store import PostgresCheckpointStore
+from flotilla_orchestrator.stores.postgres_release_store import PostgresReleaseStore
 from flotilla_orchestrator.stores.postgres_run_reader import PostgresEventReader, PostgresRunReader
 from flotilla_orchestrator.stores.postgres_run_store import PostgresRunStore
 from flotilla_orchestrator.stores.postgres_thread_store import PostgresThreadStore
+from flotilla_orchestrator.stores.release_store import ReleaseStore
 from flotilla_orchestrator.stores.run_reader import RunReader
 from flotilla_orchestrator.stores.run_store import EventReader, RunStore
 from flotilla_orchestrator.stores.thread_store import ThreadStore
@@ -50,6 +53,7 @@ class Stores:
     events: EventReader
     threads: ThreadStore
     checkpoints: Callable[[UUID], CheckpointStore]
+    releases: ReleaseStore
     sweep: Callable[[], Awaitable[object]]
     """Deletes what is due."""
 
@@ -85,6 +89,7 @@ def stores_on(tenants: Pool, system: Pool) -> Stores:
         events=PostgresEventReader(system),
         threads=PostgresThreadStore(tenants),
         checkpoints=lambda tenant_id: PostgresCheckpointStore(system, tenant_id),
+        releases=PostgresReleaseStore(system),
         sweep=Janitor(system).sweep,
     )
 
@@ -102,14 +107,16 @@ async def open_orchestrator(
     settings: OrchestratorSettings,
     *,
     owner: UUID,
-    catalogue: AgentCatalogue,
+    agents: FileCatalogue,
     stores: Stores,
     models: ModelClient,
     peers: Peers,
     lease_store: OpenStore,
     registry: CollectorRegistry = REGISTRY,
 ) -> AsyncIterator[Orchestrator]:
-    """Opens the engine with its loops and puts the service on top of it."""
+    """Keeps the agents' releases, opens the engine with its loops and puts the service on top of it."""
+    catalogue = ReleaseCatalogue(agents, stores.releases)
+    await catalogue.record()
     metrics = RunMetrics(registry)
     directory = ToolDirectory(peers.tools, metrics=metrics)
     threads = ThreadStates(stores.checkpoints)
@@ -132,6 +139,6 @@ async def open_orchestrator(
             threads=stores.threads,
             conversations=Conversations(stores.reader, threads),
         )
-        agents = AgentService(catalogue, directory, models, embedding_route=settings.embedding_route)
+        agent_service = AgentService(catalogue, directory, models, embedding_route=settings.embedding_route)
         threads_service = ThreadService(stores.threads, CheckpointReader(stores.checkpoints))
-        yield Orchestrator(OrchestratorServicer(runs=runs, threads=threads_service, agents=agents), engine)
+        yield Orchestrator(OrchestratorServicer(runs=runs, threads=threads_service, agents=agent_service), engine)

@@ -65,12 +65,14 @@ async def opened(folder: Path, model: ScriptedModel, peers: Peers) -> AsyncItera
     async def nothing() -> None:
         """Sweeps nothing."""
 
-    kept = Stores(stores.runs, stores.reader, stores.events, stores.threads, stores.checkpoints, nothing)
+    kept = Stores(
+        stores.runs, stores.reader, stores.events, stores.threads, stores.checkpoints, stores.releases, nothing
+    )
     (folder / "agents").mkdir()
     async with open_orchestrator(
         settings_in(folder),
         owner=new_id(),
-        catalogue=catalogue_in(folder / "agents"),
+        agents=catalogue_in(folder / "agents"),
         stores=kept,
         models=model,
         peers=peers,

@@ -53,8 +53,8 @@ class AgentCatalogue(Protocol):
         """Returns the active release of every agent, ordered by name."""
         ...
 
-    def resolve(self, agent: str) -> Release:
-        """Returns the release that "name" or "name@hash" means. Raises NotFoundError."""
+    async def resolve(self, agent: str) -> Release:
+        """Returns the release that "name" or "name@hash" means. Raises NotFoundError and UnavailableError."""
         ...
 
     def graph(self, release: Release) -> CompiledGraph:

@@ -1,8 +1,9 @@
-"""The agents of a folder of files, read once at start."""
+"""The agents of a folder of files, read once at start, and the earlier releases that were asked for since."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,38 +15,59 @@ from flotilla_orchestrator.graphs.foreign import is_native
 from flotilla_orchestrator.graphs.loader import LoadedAgent, load_agents
 from flotilla_orchestrator.graphs.spec import GraphAgent
 
-_SHORTEST_HASH = 8
+SHORTEST_HASH = 8
+"""Digits that name a release."""
 _STEPS_PER_CALL = 2
 """Super-steps a model call takes at most: its own and its tools'."""
 _OTHER_STEPS = 10
 
 
 class FileCatalogue:
-    """Implements AgentCatalogue. It knows the releases that its files are, and no earlier ones."""
+    """Knows the releases that its files are, and those that it was given."""
 
-    def __init__(self, agents: Sequence[LoadedAgent]) -> None:
+    def __init__(self, agents: Sequence[LoadedAgent], *, folder: Path) -> None:
+        self.folder = folder
         self._agents = {agent.hash: agent for agent in agents}
-        self._releases = {agent.spec.name: to_release(agent) for agent in agents}
+        self._releases = {agent.hash: to_release(agent) for agent in agents}
+        self._active = {agent.spec.name: agent.hash for agent in agents}
         self._graphs: dict[str, CompiledGraph] = {}
 
     @classmethod
     def load(cls, folder: Path) -> FileCatalogue:
         """Reads the folder. Raises AgentFilesError with everything that is wrong."""
-        return cls(load_agents(folder))
+        return cls(load_agents(folder), folder=folder)
+
+    @property
+    def agents(self) -> Sequence[LoadedAgent]:
+        """All agents that are known here, in full."""
+        return list(self._agents.values())
 
     def list_active(self) -> Sequence[Release]:
         """Returns the active release of every agent, ordered by name."""
-        return [self._releases[name] for name in sorted(self._releases)]
+        return [self._releases[self._active[name]] for name in sorted(self._active)]
 
     def resolve(self, agent: str) -> Release:
         """Returns the release that "name" or "name@hash" means; a hash may be cut to 8 digits. Raises NotFoundError."""
         name, at, digits = agent.partition("@")
-        release = self._releases.get(name)
-        if release is None:
+        if not at and name in self._active:
+            return self._releases[self._active[name]]
+        if not at:
             raise NotFoundError(f"There is no agent '{name}'.", reason="agent_not_found", field="agent")
-        if at and (len(digits) < _SHORTEST_HASH or not release.hash.startswith(digits.lower())):
-            raise NotFoundError(f"There is no release '{agent}'.", reason="release_not_found", field="agent")
-        return release
+        if len(digits) >= SHORTEST_HASH:
+            for release in self._releases.values():
+                if release.agent == name and release.hash.startswith(digits.lower()):
+                    return release
+        raise NotFoundError(f"There is no release '{agent}'.", reason="release_not_found", field="agent")
+
+    def admit(self, agent: LoadedAgent) -> Release:
+        """Makes a release known that is not among the files; it does not become active."""
+        self._agents.setdefault(agent.hash, agent)
+        return self._releases.setdefault(agent.hash, to_release(agent))
+
+    def date(self, created_at: Mapping[str, datetime]) -> None:
+        """Notes when releases were made, by hash."""
+        for hash_, moment in created_at.items():
+            self._releases[hash_] = replace(self._releases[hash_], created_at=moment)
 
     def graph(self, release: Release) -> CompiledGraph:
         """Returns the release's graph, compiled the first time it is asked for. Raises NotFoundError."""

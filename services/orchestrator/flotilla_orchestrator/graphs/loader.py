@@ -37,7 +37,10 @@ class LoadedAgent:
     """Compiled prompts, by the file's name as it stands in the spec."""
     graph: CompiledGraph | None
     """Set when the graph comes from somebody's own code."""
+    content: str
+    """What the agent is, as JSON, whatever its files' comments, order and place."""
     hash: str
+    """The release's hash: SHA-256 of the content."""
     modified_at: float
     """When the newest of its files was changed, seconds since 1970."""
 
@@ -102,8 +105,9 @@ def _load_graph(yaml_file: YamlFile, spec: GraphAgent, problems: list[Problem]) 
     except GraphImportError as error:
         problems.append(yaml_file.problem(["graph"], str(error)))
         return None
-    content = {spec.graph: source_of(spec.graph).decode(errors="replace")}
-    return LoadedAgent(yaml_file.path, spec, {}, graph, _hash(spec, content), yaml_file.path.stat().st_mtime)
+    content = _content(spec, {spec.graph: source_of(spec.graph).decode(errors="replace")})
+    modified_at = yaml_file.path.stat().st_mtime
+    return LoadedAgent(yaml_file.path, spec, {}, graph, content, _hash(content), modified_at)
 
 
 def _load_prompts(yaml_file: YamlFile, spec: PromptedSpec, problems: list[Problem]) -> LoadedAgent:
@@ -119,7 +123,8 @@ def _load_prompts(yaml_file: YamlFile, spec: PromptedSpec, problems: list[Proble
         texts[use.name] = text
         prompts[use.name] = compile_prompt(text, {"agent": spec.name, **spec.variables})
         modified_at = max(modified_at, path.stat().st_mtime)
-    return LoadedAgent(yaml_file.path, spec, prompts, None, _hash(spec, texts), modified_at)
+    content = _content(spec, texts)
+    return LoadedAgent(yaml_file.path, spec, prompts, None, content, _hash(content), modified_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,11 @@ def _check_prompt(yaml_file: YamlFile, use: _PromptUse, text: str) -> Iterator[P
         yield yaml_file.problem(use.location, f"a review's prompt shows what it reviews: write '{{{{{use.needs}}}}}'")
 
 
-def _hash(spec: AgentSpec, contents: Mapping[str, str]) -> str:
-    """Returns the release's hash: what the agent is, whatever its file's comments, order and place."""
-    canonical = {"pattern": spec.pattern, "spec": spec.model_dump(mode="json"), "contents": dict(contents)}
-    return sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def _content(spec: AgentSpec, texts: Mapping[str, str]) -> str:
+    # Keys stay in the models' order and those of labels in the file's, where the last one has a meaning.
+    content = {"pattern": spec.pattern, "spec": spec.model_dump(mode="json"), "contents": texts}
+    return orjson.dumps(content).decode()
+
+
+def _hash(content: str) -> str:
+    return sha256(content.encode()).hexdigest()

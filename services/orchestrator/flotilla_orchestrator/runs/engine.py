@@ -124,6 +124,7 @@ class RunEngine:
     async def resume(self, run: OwnedRun, *, since: float) -> None:
         """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
         try:
+            plan = await self._plan_of(run)
             past = LoggedPast.of(await self._read_log(run.run_id))
         except FlotillaError as error:
             # Nobody beats for its lease, so that it is claimed again when its log can be read.
@@ -131,7 +132,7 @@ class RunEngine:
             return
         _log.info("run taken over", extra={"run_id": str(run.run_id), "epoch": run.epoch, "attempt": run.attempt})
         self._parts.metrics.takeovers.inc()
-        self._begin(run, self._plan_of(run), past, since=since)
+        self._begin(run, plan, past, since=since)
         if run.cancel_requested:
             self.cancel(run.run_id)
 
@@ -217,13 +218,13 @@ class RunEngine:
         self._parts.metrics.active.set(len(self._active))
         task.add_done_callback(partial(self._let_go, run.run_id))
 
-    def _plan_of(self, run: OwnedRun) -> Release | Failure:
+    async def _plan_of(self, run: OwnedRun) -> Release | Failure:
         """Returns the release that the run is pinned to, or what it ends with because it cannot be gone on with."""
         if run.attempt > self._limits.max_attempts:
             self._parts.metrics.dead_letters.inc()
             return CRASHED_TOO_OFTEN
         try:
-            return self._parts.catalogue.resolve(f"{run.agent}@{run.release}")
+            return await self._parts.catalogue.resolve(f"{run.agent}@{run.release}")
         except NotFoundError as error:
             return failure_of(error)
 

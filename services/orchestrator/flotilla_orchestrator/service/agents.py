@@ -41,7 +41,7 @@ class AgentService:
 
     async def get(self, name: str) -> AgentView:
         """Returns one agent. Raises NotFoundError."""
-        return await self._view(self._catalogue.resolve(name))
+        return await self._view(await self._catalogue.resolve(name))
 
     async def embed(self, texts: Sequence[str], *, model: str) -> EmbeddingReply:
         """Returns a vector a text. Raises NotFoundError for another model than the route's, and UnavailableError."""

@@ -48,7 +48,7 @@ class RunService:
         Raises NotFoundError (agent, release, thread), InvalidArgumentError naming the field, AbortedError
         (thread_busy), FailedPreconditionError (idempotency_key_reused), ResourceExhaustedError and UnavailableError.
         """
-        release = self._catalogue.resolve(request.agent)
+        release = await self._catalogue.resolve(request.agent)
         check_options(request.work.options)
         check_tool_names(request.work.options.caller_tools, release.tools)
         check_messages(request.work.messages, request.work.resume)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from fakes.agent_files import write_files
 from flotilla_common.errors import NotFoundError
-from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
 
 AGENT = """name: {name}
@@ -25,10 +24,8 @@ def catalogue(tmp_path: Path) -> FileCatalogue:
     return FileCatalogue.load(write_files(tmp_path, files))
 
 
-def test_file_catalogue_is_an_agent_catalogue(catalogue: FileCatalogue) -> None:
-    typed: AgentCatalogue = catalogue
-
-    assert [release.agent for release in typed.list_active()] == ["ada", "bea"]
+def test_active_releases_are_ordered_by_name(catalogue: FileCatalogue) -> None:
+    assert [release.agent for release in catalogue.list_active()] == ["ada", "bea"]
 
 
 def test_release_says_what_the_engine_needs(catalogue: FileCatalogue) -> None:
