@@ -37,7 +37,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "flotilla.tag" -}}
 {{- $colour := dict -}}
 {{- with .color -}}{{- $colour = get $.root.Values.rollout.colors . -}}{{- end -}}
-{{- dig "image" "tag" "" $colour | default .root.Values.image.tag | default .root.Chart.AppVersion -}}
+{{- $own := dig (.service | default "") "" .root.Values.image.tags -}}
+{{- dig "image" "tag" "" $colour | default $own | default .root.Values.image.tag | default .root.Chart.AppVersion -}}
 {{- end -}}
 
 {{- define "flotilla.image" -}}
