@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ from flotilla_gateway.auth.credentials import KeyHasher, mint_key, prefix_of
 from flotilla_gateway.clients.memory import GrpcMemories
 from flotilla_gateway.clients.orchestrator import GrpcOrchestrator
 from flotilla_gateway.clients.tool import GrpcTools
-from flotilla_gateway.limits.gcra import LocalLimiter, Verdict
 from flotilla_gateway.limits.shared import Limiter
+from flotilla_gateway.limits.window import LocalLimiter, Verdict
 from flotilla_gateway.model import DEFAULT_TENANT_ID, ApiKey, AuditEntry, Scope, StoredKey
 from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience
@@ -111,6 +111,7 @@ async def running_gateway(
     bounds: Bounds | None = None,
     origins: list[str] | None = None,
     leaves_target: str | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[RunningGateway]:
     """Starts a gateway in front of the orchestrator at `target`; its signing keys lie in `folder`."""
     private, public = folder / "gateway.key", folder / "gateway.pub"
@@ -141,7 +142,14 @@ async def running_gateway(
             bounds=bounds or Bounds(body_timeout_s=2),
             origins=origins or [],
         )
-        server = HttpServer(create_app(parts), host="127.0.0.1", port=0, graceful_stop_s=1)
+        server = HttpServer(
+            create_app(parts),
+            host="127.0.0.1",
+            port=0,
+            graceful_stop_s=1,
+            head_timeout_s=2,
+            trusted_proxies=trusted_proxies,
+        )
         serving = asyncio.create_task(server.serve())
         await _until_started(server, serving)
         url = f"http://127.0.0.1:{server.bound_port}"

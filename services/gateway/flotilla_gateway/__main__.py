@@ -20,6 +20,8 @@ async def main(settings: GatewaySettings) -> None:
             host=settings.host,
             port=settings.http_port,
             graceful_stop_s=min(settings.graceful_stop_s, settings.drain_max_s),
+            head_timeout_s=settings.head_timeout_s,
+            trusted_proxies=settings.proxies(),
         )
         await stack.enter_async_context(stopped_by_signals(server))
         settle_garbage_collector()

@@ -79,6 +79,8 @@ def create_app(parts: Parts) -> FastAPI:
         title="Flotilla",
         version=version("flotilla-gateway"),
         redoc_url=None,
+        # A redirect would name the host that we see, not the one that the client asked.
+        redirect_slashes=False,
         swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: raise_http_error, RequestValidationError: raise_validation_error},
     )

@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from flotilla_gateway.connection import BoundedHttpProtocol
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class HttpServer(uvicorn.Server):
-    """A uvicorn that leaves signals alone: it would end the process by them before anything is closed."""
+    """A uvicorn that leaves signals alone: it would end the process by them before anything is closed.
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, graceful_stop_s: float) -> None:
+    head_timeout_s: how long a request's line and headers may take to arrive.
+    trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        graceful_stop_s: float,
+        head_timeout_s: float,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
-                http="httptools",
+                http=partial(BoundedHttpProtocol, head_timeout_s=head_timeout_s),  # type: ignore[arg-type]  # only called
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=True,
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=list(trusted_proxies),
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=int(graceful_stop_s),
                 backlog=2048,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated
 
 from flotilla_common.settings import Port, ProcessSettings
-from pydantic import Field, FilePath, SecretStr
+from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 
@@ -29,6 +30,8 @@ class GatewaySettings(ProcessSettings):
 
     cors_origins: str = ""
     """Origins whose pages may call, with commas between them; `*` for any."""
+    trusted_proxies: str = ""
+    """Addresses and networks of the ingress, with commas between them: their X-Forwarded-For is believed."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 6000
     """The limit of a key that has none of its own."""
     local_limit_share: Annotated[float, Field(gt=0, le=1)] = 0.25
@@ -37,6 +40,7 @@ class GatewaySettings(ProcessSettings):
     """How long a proven key is taken for valid without asking again."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1_000_000
     max_json_depth: Annotated[int, Field(ge=1)] = 64
+    head_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     body_timeout_s: Annotated[float, Field(gt=0)] = 15.0
     start_patience_s: Annotated[float, Field(ge=0)] = 8.0
     """How long a run that nobody accepts is offered again."""
@@ -48,4 +52,20 @@ class GatewaySettings(ProcessSettings):
 
     def allowed_origins(self) -> list[str]:
         """Returns the origins one by one."""
-        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+        return _parts(self.cors_origins)
+
+    def proxies(self) -> list[str]:
+        """Returns the trusted proxies one by one."""
+        return _parts(self.trusted_proxies)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, text: str) -> str:
+        for proxy in _parts(text):
+            if proxy != "*":
+                ip_network(proxy)
+        return text
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -13,6 +13,8 @@ import openai
 import pytest
 from fakes.gateway import RunningGateway, running_gateway, until_refused
 from fakes.orchestrator import CREATED_S, FakeOrchestrator, Pause, done
+from flotilla_gateway.model import DEFAULT_TENANT_ID
+from flotilla_gateway.stores.audit import InMemoryAuditLog
 from openai import AsyncOpenAI
 
 ASK: Any = [{"role": "user", "content": "Hello?"}]
@@ -132,6 +134,65 @@ async def test_slow_body_is_refused_and_its_connection_closed(gateway: RunningGa
 
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert b'"body_too_slow"' in reply
+
+
+async def test_slow_headers_are_not_waited_for(gateway: RunningGateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    writer.write(b"GET /ok HTTP/1.1\r\nhost: x\r\nx-slow")
+
+    async with asyncio.timeout(5):
+        reply = await reader.read()
+    writer.close()
+
+    assert reply == b""
+
+
+@pytest.mark.parametrize("pieces", [[b"x" * 70_000 + b"\r\n\r\n"], [b"x" * 100, b"x" * 66_000]], ids=["whole", "cut"])
+async def test_too_large_headers_are_refused_however_they_come(gateway: RunningGateway, pieces: list[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    writer.write(b"GET /ok HTTP/1.1\r\nhost: x\r\nx-large: ")
+    for piece in pieces:
+        # So that the server reads the pieces one by one.
+        await asyncio.sleep(0.1)
+        writer.write(piece)
+
+    async with asyncio.timeout(5):
+        status = await reader.readline()
+    writer.close()
+
+    assert status == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+
+
+async def test_connection_that_was_served_may_wait_for_its_next_request(gateway: RunningGateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    statuses = []
+    for pause_s in (2.5, 0):
+        writer.write(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        statuses.append(head.split(b" ", 2)[1])
+        await reader.readexactly(len(b'{"ok":true}'))
+        # Longer than the head of a request may take.
+        await asyncio.sleep(pause_s)
+    writer.close()
+
+    assert statuses == [b"200", b"200"]
+
+
+@pytest.mark.parametrize(("trusted", "address"), [(["127.0.0.0/8"], "203.0.113.9"), ([], "127.0.0.1")])
+async def test_audit_log_believes_only_trusted_proxies(
+    orchestrator_at: tuple[FakeOrchestrator, str], tmp_path: Path, trusted: list[str], address: str
+) -> None:
+    audit = InMemoryAuditLog()
+    async with (
+        running_gateway(orchestrator_at[1], tmp_path, audit=audit, trusted_proxies=trusted) as gateway,
+        httpx.AsyncClient(base_url=gateway.url) as proxy,
+    ):
+        headers = {"x-api-key": await gateway.key(), "x-forwarded-for": "203.0.113.9"}
+        reply = await proxy.get("/v1/keys", headers=headers)
+
+    assert reply.status_code == 403
+    (entry,) = [entry for entry in await audit.list(DEFAULT_TENANT_ID) if entry.action == "access"]
+    assert entry.address == address
 
 
 async def test_status_paths_need_no_key(gateway: RunningGateway) -> None:

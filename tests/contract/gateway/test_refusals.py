@@ -58,6 +58,8 @@ TOOL: Any = {"type": "function", "function": {"name": "f"}}
         ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools[0].function.name"),
         ({"tools": [TOOL, TOOL]}, "tools[1].function.name"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"metadata": {"thread_id": ""}}, "metadata.thread_id"),
         ({"metadata": {"on_disconnect": "maybe"}}, "metadata.on_disconnect"),
@@ -100,7 +102,6 @@ async def test_harmless_fields_are_ignored(client: AsyncOpenAI) -> None:
 @pytest.mark.parametrize(
     ("refusal", "kind", "status", "code"),
     [
-        (NotFoundError("No such agent.", reason="agent_not_found"), openai.NotFoundError, 404, "agent_not_found"),
         (AbortedError("Busy.", reason="thread_busy"), openai.ConflictError, 409, "thread_busy"),
         (InvalidArgumentError("Clash.", field="tools[0].function.name"), openai.BadRequestError, 400, None),
         (ResourceExhaustedError("Full.", retry_after_s=2), openai.RateLimitError, 429, "rate_limit_exceeded"),
@@ -165,6 +166,17 @@ async def test_scope_that_is_missing_is_forbidden_and_recorded(gateway: RunningG
     assert newest.address == "127.0.0.1"
 
 
+async def test_unknown_agent_is_a_model_that_does_not_exist(
+    client: AsyncOpenAI, orchestrator: FakeOrchestrator
+) -> None:
+    orchestrator.refusal = NotFoundError("There is no agent 'nobody'.", reason="agent_not_found", field="agent")
+
+    with pytest.raises(openai.NotFoundError) as caught:
+        await client.chat.completions.create(model="nobody", messages=ASK)
+
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
 async def test_spent_limit_says_when_to_come_back(gateway: RunningGateway) -> None:
     key = await gateway.key(Scope.CHAT, requests_per_minute=2)
 
@@ -176,5 +188,5 @@ async def test_spent_limit_says_when_to_come_back(gateway: RunningGateway) -> No
         with pytest.raises(openai.RateLimitError) as caught:
             await client.models.list()
 
-    assert 1 <= int(caught.value.response.headers["retry-after"]) <= 30
+    assert 1 <= int(caught.value.response.headers["retry-after"]) <= 61
     assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"

@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from flotilla_gateway.limits.gcra import LocalLimiter, Verdict
+from flotilla_gateway.limits.window import SECONDS_KEPT, LocalLimiter, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -20,21 +20,29 @@ _LOCAL = Counter(
     "flotilla_gateway_local_limit_total", "Requests limited by this process alone, because Redis was away."
 )
 
-# gcra.decide in Lua, on Redis's clock, so that replicas whose clocks differ share one limit. Microseconds, as integers.
-_GCRA = """
+# window.decide in Lua, on Redis's clock, so that replicas whose clocks differ share one limit. Times in microseconds.
+_WINDOW = """
 local now_parts = redis.call('TIME')
-local now = now_parts[1] * 1000000 + now_parts[2]
-local period = 60000000
-local interval = period / tonumber(ARGV[1])
-local full_at = tonumber(redis.call('GET', KEYS[1]) or now)
-if full_at < now then full_at = now end
-local earliest = full_at + interval - period
-if earliest > now then
-  return {0, 0, math.ceil(earliest - now), math.ceil(full_at - now)}
+local second = tonumber(now_parts[1])
+local now = second * 1000000 + now_parts[2]
+local limit, kept = tonumber(ARGV[1]), tonumber(ARGV[2])
+local counts = redis.call('HGETALL', KEYS[1])
+local passed, first, last = 0, second, 0
+for at = 1, #counts, 2 do
+  local counted = tonumber(counts[at])
+  if counted <= second - kept then
+    redis.call('HDEL', KEYS[1], counts[at])
+  else
+    passed = passed + counts[at + 1]
+    first, last = math.min(first, counted), math.max(last, counted)
+  end
 end
-local after = full_at + interval
-redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000) + 1)
-return {1, math.floor((period - (after - now)) / interval + 0.000001), 0, math.ceil(after - now)}
+if passed >= limit then
+  return {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now}
+end
+redis.call('HINCRBY', KEYS[1], second, 1)
+redis.call('EXPIRE', KEYS[1], kept)
+return {1, limit - passed - 1, 0, (second + kept) * 1000000 - now}
 """
 
 
@@ -61,7 +69,7 @@ class SharedLimiter:
         rest_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._script: Any = redis.register_script(_GCRA)
+        self._script: Any = redis.register_script(_WINDOW)
         self._local = LocalLimiter(clock=clock)
         self._local_share = local_share
         self._rest_s = rest_s
@@ -80,7 +88,7 @@ class SharedLimiter:
             return None
         try:
             allowed, remaining, retry_us, reset_us = await self._script(
-                keys=[f"flotilla:gateway:rate:{key}"], args=[per_minute]
+                keys=[f"flotilla:gateway:rate:{key}"], args=[per_minute, SECONDS_KEPT]
             )
         except (RedisError, OSError, TimeoutError) as error:
             self._resting_until = self._clock() + self._rest_s

@@ -11,8 +11,8 @@ from flotilla_common.request import RequestContext, enter_request
 from starlette.types import Scope as AsgiScope
 
 from flotilla_gateway.auth.authenticator import Authenticator
-from flotilla_gateway.limits.gcra import Verdict
 from flotilla_gateway.limits.shared import Limiter
+from flotilla_gateway.limits.window import Verdict
 from flotilla_gateway.model import AuditEntry, Origin, Principal, Scope
 from flotilla_gateway.stores.audit import AuditLog
 

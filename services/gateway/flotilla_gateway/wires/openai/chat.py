@@ -18,7 +18,7 @@ from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience, RunFollower, is_terminal
 from flotilla_gateway.wires.door import Door, header
 from flotilla_gateway.wires.gone import finished_before_gone
-from flotilla_gateway.wires.openai.errors import RunEndedError
+from flotilla_gateway.wires.openai.errors import RunEndedError, model_not_found
 from flotilla_gateway.wires.openai.parse import parse_json, refuse_unsupported, validated
 from flotilla_gateway.wires.openai.schema import ChatCompletionRequest
 from flotilla_gateway.wires.openai.stream import (
@@ -34,6 +34,7 @@ from flotilla_gateway.wires.reply import send_json
 from flotilla_gateway.wires.sse import EventStream
 
 _LONGEST_KEY = 255
+_NO_SUCH_MODEL = ("agent_not_found", "release_not_found")
 
 
 class ChatCompletions:
@@ -85,7 +86,9 @@ class ChatCompletions:
     ) -> RunAccepted:
         try:
             return await follower.accept(request)
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.reason in _NO_SUCH_MODEL:
+                raise model_not_found(chat.model) from None
             # The thread that held the open tool call is gone after a day; the caller may have brought its history.
             again = as_stateless(request, chat) if request.thread.answered_tool_call_id else None
             if again is None:

@@ -121,7 +121,7 @@ def _to_proto(message: ChatMessage) -> common.Message:
     ]
     return common.Message(
         role=_ROLES[message.role],
-        content=message.content,
+        content=message.content or "",
         tool_calls=calls,
         tool_call_id=message.tool_call_id or "" if message.role == "tool" else "",
         name=message.name or "",

@@ -19,6 +19,7 @@ from flotilla_common.errors import (
     DeadlineExceededError,
     FlotillaError,
     InternalError,
+    NotFoundError,
     PermissionDeniedError,
     ResourceExhaustedError,
     UnavailableError,
@@ -71,6 +72,11 @@ def error_object(error: FlotillaError) -> dict[str, Any]:
 def error_body(error: FlotillaError) -> bytes:
     """Returns a reply's body."""
     return orjson.dumps({"error": error_object(error)})
+
+
+def model_not_found(model: str) -> NotFoundError:
+    """Returns the error for an agent or release that is not there, in the words that this wire's clients know."""
+    return NotFoundError(f"The model '{model}' does not exist.", reason="model_not_found", field="model")
 
 
 def run_failure(failed: RunFailed) -> RunEndedError:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from flotilla_gateway.clients.orchestrator import Orchestrator
 from flotilla_gateway.model import Scope
 from flotilla_gateway.wires.door import Door
+from flotilla_gateway.wires.openai.errors import model_not_found
 
 
 class Model(BaseModel):
@@ -47,9 +48,9 @@ def model_routes(door: Door, orchestrator: Orchestrator) -> APIRouter:
         try:
             agent = await orchestrator.get_agent(name)
         except NotFoundError:
-            raise _not_found(model) from None
+            raise model_not_found(model) from None
         if release and not (len(release) >= 8 and agent.release.startswith(release)):
-            raise _not_found(model)
+            raise model_not_found(model)
         return _to_model(agent, model)
 
     return router
@@ -57,7 +58,3 @@ def model_routes(door: Door, orchestrator: Orchestrator) -> APIRouter:
 
 def _to_model(agent: Agent, name: str) -> Model:
     return Model(id=name, created=agent.create_time.seconds)
-
-
-def _not_found(model: str) -> NotFoundError:
-    return NotFoundError(f"The model '{model}' does not exist.", reason="model_not_found", field="model")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
@@ -12,8 +12,6 @@ Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-
 
 def _joined_text(value: object) -> object:
     """Returns content as one text; parts that are not text are refused by their place."""
-    if value is None:
-        return ""
     if not isinstance(value, list):
         return value
     texts: list[str] = []
@@ -35,7 +33,7 @@ def _as_list(value: object) -> object:
 
 
 Content = Annotated[
-    str,
+    str | None,
     BeforeValidator(_joined_text),
     WithJsonSchema(
         {
@@ -80,10 +78,18 @@ class ChatMessage(_Body):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Content = ""
+    content: Content = None
     name: Annotated[str | None, Field(max_length=128)] = None
     tool_calls: list[CalledTool] | None = None
     tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _check_content(self) -> Self:
+        if self.content is None and self.role != "assistant":
+            raise PydanticCustomError(
+                "missing_content", "A message of the {role} says something.", {"role": self.role, "at": ".content"}
+            )
+        return self
 
 
 class FunctionDefinition(_Body):
