@@ -129,6 +129,23 @@ def test_answer_from_what_was_recalled(question: str, answer: str) -> None:
     assert reply_to(question, system=SYSTEM, tools=TOOLS).text == answer
 
 
+def test_answer_from_a_remembered_turn_leaves_out_who_answered() -> None:
+    system = "What you know:\n- [2026-11-21] User: My favourite colour is teal. / Assistant: Noted: Your colour is red."
+
+    assert reply_to("What is my favourite colour?", system=system).text == "Your favourite colour is teal."
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "Your part of the work now:\n<task>\nTell my favourite colour, which is anything.\n</task>",
+        "- Remember a favourite colour only when the person asks you to.",
+    ],
+)
+def test_what_is_to_be_done_is_no_fact(system: str) -> None:
+    assert "do not know" in reply_to("What is my favourite colour?", system=system).text
+
+
 def test_answer_from_earlier_in_the_conversation_prefers_the_correction() -> None:
     earlier = [
         {"role": "assistant", "content": "Noted."},

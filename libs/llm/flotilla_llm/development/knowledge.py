@@ -14,13 +14,18 @@ _SPEAKER = re.compile(
     r"^\s*(?:\[[^\]]*\]\s*)?(?:\(?\d{4}-\d\d-\d\d[^:)]{0,20}\)?:?\s*)?(?:the )?(?:user|human|said)\s*:\s*", re.I
 )
 _ASSISTANT = re.compile(r"^\s*(?:\[[^\]]*\]\s*)?(?:assistant|ai|answer)\s*:", re.I)
+_TURN = re.compile(r"\s+/\s+(?=(?:user|human|assistant|ai)\s*:)", re.I)
+_TASK = re.compile(r"<task>.*?</task>", re.I | re.S)
+"""What somebody wants done tells nothing."""
 _QUESTION = re.compile(
     r"^(?:(?:and|so|ok|hey|please)[, ]+)?(?:what|which|who|whom|whose|when|where|why|how|is|are|am|do|does|did|can|"
     r"could|will|would|should|have|has|tell me|remind me)\b",
     re.I,
 )
 _INSTRUCTION = re.compile(
-    r"^(?:you (?:are|can|should|must|may|will|have)|never|always|use|answer|do not|don't|if|when|be|reply)\b", re.I
+    r"^(?:you (?:are|can|should|must|may|will|have)|never|always|use|answer|do|don't|if|when|be|reply|ask|search|give|"
+    r"remember|write|keep|add)\b",
+    re.I,
 )
 _PERSONAL = re.compile(r"\b(?:i|my|me|mine|am i|i'm)\b", re.I)
 _REQUEST = re.compile(r"^(?:please\s+)?(?:can|could|would|will) you\b", re.I)
@@ -65,8 +70,7 @@ def best_fact(question: str, facts: Sequence[str]) -> str | None:
 
 def facts_in(text: str) -> Iterator[str]:
     """Yields the sentences that tell something."""
-    for line in text.splitlines():
-        line = _BULLET.sub("", line)
+    for line in _spoken_lines(text):
         if _ASSISTANT.match(line):
             continue
         for found in _SENTENCE.findall(_SPEAKER.sub("", line)):
@@ -81,8 +85,14 @@ def to_listener(fact: str) -> str:
     return said[0].upper() + said[1:] if said else said
 
 
+def _spoken_lines(text: str) -> Iterator[str]:
+    """Yields what one speaker says at a time: memories write a whole turn as `User: … / Assistant: …`."""
+    for line in text.splitlines():
+        yield from _TURN.split(_BULLET.sub("", line))
+
+
 def _known(call: ChatCall) -> Iterator[str]:
-    yield from facts_in(call.instructions)
+    yield from facts_in(_TASK.sub("", call.instructions))
     said = [message.text for message in call.messages if message.role == "user"]
     for text in said[:-1]:
         yield from (fact for fact in facts_in(text) if not is_question(fact))
