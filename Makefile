@@ -59,6 +59,16 @@ bench: setup ## Measure speed beside LiteLLM's proxy (installs it beside the che
 e2e: setup ## Install on a Kubernetes, break things under load, check every answer (tests/e2e/README.md)
 	@$(BIN)/pytest -q -s -m e2e --timeout 2400 tests/e2e $(ARGS)
 
+.PHONY: check-deploy
+check-deploy: setup ## The chart: types, drift, schemas, renders, alerts (needs Go or apt, installs its own pinned tools)
+	@tools=$$(charts/checks/tools.sh) && export PATH="$$tools:$$PATH" MYPYPATH=charts/checks \
+	&& $(BIN)/ruff format --check --quiet charts && $(BIN)/ruff check --quiet charts && $(BIN)/mypy charts/checks \
+	&& $(BIN)/python charts/checks/update.py --check && $(BIN)/pytest -q charts/checks -o pythonpath=charts/checks $(ARGS)
+
+.PHONY: chart
+chart: setup ## Bring up to date what is derived in the chart: agents, README, dashboard, golden renders
+	@tools=$$(charts/checks/tools.sh) && PATH="$$tools:$$PATH" $(BIN)/python charts/checks/update.py
+
 .PHONY: protos
 protos: setup ## Generate libs/protos from protos
 	@$(BIN)/python protos/generate.py

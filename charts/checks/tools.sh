@@ -16,7 +16,7 @@ export PATH="$PATH:/usr/local/go/bin"
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# from_go NAME VERSION PACKAGE: builds a program once and links it under its name.
+# from_go NAME VERSION PACKAGE [LDFLAGS]: builds a program once and links it under its name.
 from_go() {
   local kept=$cache/$1-$2
   if [ ! -x "$kept" ]; then
@@ -24,7 +24,7 @@ from_go() {
     say "building $1 $2 (once)…"
     local out
     out=$(mktemp -d "$cache/build.XXXXXX")
-    GOBIN=$out GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$3@$2" || { rm -rf "$out"; die "go install $3@$2 failed"; }
+    GOBIN=$out GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags "-s -w ${4:-}" "$3@$2" || { rm -rf "$out"; die "go install $3@$2 failed"; }
     mv "$out/$(basename "$3")" "$kept"
     rmdir "$out"
   fi
@@ -52,7 +52,9 @@ unpack_promtool() {
   ln -sf "$kept" "$bin/promtool"
 }
 
-from_go helm $HELM helm.sh/helm/v3/cmd/helm
+# The Kubernetes that Helm takes for granted without a cluster.
+kubernetes='-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34'
+from_go helm $HELM helm.sh/helm/v3/cmd/helm "$kubernetes"
 from_go kubeconform $KUBECONFORM github.com/yannh/kubeconform/cmd/kubeconform
 [ -z "${FLOTILLA_HELM4:-}" ] || from_go helm4 $HELM4 helm.sh/helm/v4/cmd/helm
 unpack_promtool

@@ -60,7 +60,8 @@ def main() -> None:
 
 
 def _module(name: str) -> Path:
-    done = subprocess.run(["go", "mod", "download", "-json", name], check=True, capture_output=True, text=True)
+    command = ["go", "mod", "download", "-json", name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Path(json.loads(done.stdout)["Dir"])
 
 

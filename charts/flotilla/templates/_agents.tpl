@@ -36,7 +36,7 @@
 {{- $_ := set $contents.agents (include "flotilla.agentKey" $path) $content -}}
 {{- end -}}
 {{- with .root.Values.model.routes -}}
-{{- $_ := set $contents "model-routes" (dict "routes.yaml" (toYaml (dict "routes" .))) -}}
+{{- $_ := set $contents "routes" (dict "routes.yaml" (toYaml (dict "routes" .))) -}}
 {{- end -}}
 {{- range $kind, $data := $contents }}
 ---

@@ -12,9 +12,7 @@ helm.sh/hook-output-log-policy: hook-failed
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   command:
     - python
-    - -c
-    - |
-      {{- .root.Files.Get "files/preflight.py" | trim | nindent 6 }}
+    - /etc/flotilla/preflight/preflight.py
     - {{ .service }}
     - {{ include "flotilla.preflightFiles" . | squote }}
   env:
@@ -28,6 +26,7 @@ helm.sh/hook-output-log-policy: hook-failed
     requests: { cpu: 10m, memory: 64Mi }
     limits: { memory: 256Mi }
   volumeMounts:
+    - { name: script, mountPath: /etc/flotilla/preflight, readOnly: true }
     {{- include "flotilla.mounts" . | nindent 4 }}
 {{- end -}}
 

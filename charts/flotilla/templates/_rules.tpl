@@ -48,6 +48,7 @@ runSuccess:
         flotilla:bad_events:ratio_rate{{ index . 3 }}{{ $series }} > {{ index . 1 }} * {{ $budget }}
       labels:
         severity: {{ index . 0 }}
+        slo: {{ $slo }}
         window: {{ index . 2 }}
         {{- with $rules.labels }}
         {{- toYaml . | nindent 8 }}

@@ -97,7 +97,7 @@ spec:
 {{- end }}
 {{- if and .facts.models .root.Values.model.routes }}
 - name: {{ .prefix }}model-routes
-  configMap: { name: {{ include "flotilla.name" .root }}-model-routes-{{ .color }}{{ .suffix }} }
+  configMap: { name: {{ include "flotilla.name" .root }}-routes-{{ .color }}{{ .suffix }} }
 {{- end }}
 {{- end -}}
 

@@ -1,0 +1,121 @@
+"""The environment that the chart gives is one that the services accept, seen by the services' own code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from flotilla_common.identity import generate_key_pair
+from flotilla_llm.settings import ModelSettings
+from render import CHART, Manifest, manifests, named, of_kind
+from workloads import SERVICES, component, pod_spec
+
+# What the image does not read from settings models.
+KNOWN = {"APP_ENV", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+# The evaluator's models, and the gateway's view of it, are named by the architecture and come with their features.
+COMING = {"GATEWAY_EVALUATOR_TARGET"}
+
+
+def test_every_variable_is_a_setting(rendered: list[Manifest]) -> None:
+    for settings in of_kind(rendered, "ConfigMap"):
+        if "APP_ENV" in settings["data"]:
+            known = variables_of(component(settings)) | KNOWN | COMING
+
+            assert settings["data"].keys() <= known, settings["metadata"]["name"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_preflight_passes_what_the_chart_gives(development: list[Manifest], tmp_path: Path, service: str) -> None:
+    done = preflight(development, service, tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_preflight_names_a_missing_secret(development: list[Manifest], tmp_path: Path) -> None:
+    done = preflight(development, "memory", tmp_path, without="database-url")
+
+    assert done.returncode == 1
+    assert "secrets.database: there is no Secret flotilla-database-preflight with the key memory-url" in done.stderr
+
+
+def test_the_preflight_names_an_agents_wrong_line(tmp_path: Path) -> None:
+    wrong = "name: sales\ndescription: Sells.\npattern: react\nprompt: prompts/none.md\n"
+    found = manifests("development", values=json.dumps({"agents": {"files": {"sales.yaml": wrong}}}))
+
+    done = preflight(found, "orchestrator", tmp_path)
+
+    assert done.returncode == 1
+    assert "agents.files: sales.yaml:4:9: there is no prompt 'prompts/none.md'" in done.stderr
+
+
+def test_the_preflight_names_a_wrong_setting(tmp_path: Path) -> None:
+    found = manifests("development", values="services: {memory: {env: {MEMORY_RECALL_MEMORIES: many}}}")
+
+    done = preflight(found, "memory", tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("MEMORY_RECALL_MEMORIES: ")
+
+
+def variables_of(service: str) -> set[str]:
+    settings = getattr(import_module(f"flotilla_{service}.settings"), f"{service.capitalize()}Settings")
+    models = [(settings, f"{service.upper()}_"), (ModelSettings, "FLOTILLA_")]
+    names = {f"{prefix}{field}".upper() for model, prefix in models for field in model.model_fields}
+    return names | {f"{name}_FILE" for name in names}
+
+
+def preflight(
+    found: list[Manifest], service: str, root: Path, *, without: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a service's part of the preflight with its Secrets and agents below a folder instead of below /."""
+    spec = pod_spec(named(found, "Job", "flotilla-preflight-blue"))
+    [container] = [each for each in spec["containers"] if each["name"] == service]
+    for mount in container["volumeMounts"]:
+        [volume] = [each for each in spec["volumes"] if each["name"] == mount["name"]]
+        fill(root / mount["mountPath"].lstrip("/"), volume, found, without)
+    here = {
+        each["name"]: each["value"]
+        .replace("/run/flotilla", f"{root}/run/flotilla")
+        .replace("/etc/flotilla", f"{root}/etc/flotilla")
+        for each in container["env"]
+    }
+    files = container["command"][-1].replace("/run/flotilla", f"{root}/run/flotilla")
+    command = [sys.executable, str(CHART / "files/preflight.py"), service, files]
+    return subprocess.run(
+        command, env={"PATH": os.environ["PATH"], **here}, capture_output=True, text=True, check=False
+    )
+
+
+def fill(folder: Path, volume: Manifest, found: list[Manifest], without: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    items = [
+        (each["secret"]["name"], item)
+        for each in volume.get("projected", {}).get("sources", [])
+        for item in each["secret"]["items"]
+    ]
+    if "configMap" in volume:
+        items = [(volume["configMap"]["name"], item) for item in volume["configMap"].get("items", [])]
+    for name, item in items:
+        kind = "ConfigMap" if "configMap" in volume else "Secret"
+        source = named(found, kind, name)
+        if item["path"] != without:
+            file = folder / item["path"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source["data" if kind == "ConfigMap" else "stringData"][item["key"]])
+
+
+def test_the_public_keys_belong_to_the_private_ones(development: list[Manifest], tmp_path: Path) -> None:
+    keys_module = import_module("flotilla_common.identity.keys")
+    generate_key_pair(tmp_path / "own.key", tmp_path / "own.pub")
+    pair = named(development, "Secret", "flotilla-identity")["stringData"]
+
+    for issuer in ("gateway", "orchestrator"):
+        for half in ("key", "pub"):
+            (tmp_path / f"{issuer}.{half}").write_text(pair[f"{issuer}.{half}"])
+        private = keys_module.read_private_key(tmp_path / f"{issuer}.key")
+        assert private.public_key() == keys_module.read_public_key(tmp_path / f"{issuer}.pub")
