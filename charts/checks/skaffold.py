@@ -36,9 +36,8 @@ def main() -> None:
     for section in (config, *config["profiles"]):
         for release in section.get("deploy", {}).get("helm", {}).get("releases", []):
             faults += [f"{section.get('name', 'deploy')}: {fault}" for fault in _release(release)]
-    print(
-        "\n".join(faults) or f"skaffold.yaml: {len(config['build']['artifacts'])} artifacts, {len(PROFILES)} profiles"
-    )  # noqa: T201 - its answer
+    count = len(config["build"]["artifacts"])
+    sys.stdout.write(("\n".join(faults) or f"skaffold.yaml: {count} artifacts, {len(PROFILES)} profiles") + "\n")
     sys.exit(bool(faults))
 
 
@@ -96,7 +95,7 @@ def _rendered(release: Config, files: list[str], digest: str) -> Iterator[str]:
     if not files:
         files = ["charts/flotilla/ci/production-values.yaml"]
     pairs = {key: _fill(template, digest) for key, template in release["setValueTemplates"].items()}
-    pairs |= release.get("setValues", {}) | {"image.registry": ""}
+    pairs |= release.get("setValues", {})
     settings = [word for key, value in pairs.items() for word in ("--set", f"{key}={value}")]
     values = [word for file in files for word in ("--values", str(ROOT / file))]
     text = run_helm("template", release["name"], str(ROOT / release["chartPath"]), *values, *settings)

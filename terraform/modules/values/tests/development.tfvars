@@ -1,0 +1,3 @@
+environment = "development"
+size        = "small"
+hosts       = ["flotilla.localhost"]
