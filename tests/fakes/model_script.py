@@ -14,6 +14,7 @@ from flotilla_llm.model import (
     ReplyEnd,
     StreamPart,
     TextDelta,
+    ToolCall,
     ToolCallDelta,
     Usage,
 )
@@ -73,7 +74,20 @@ class ScriptedModel:
             self.closed += not has_ended
 
     async def complete(self, request: ChatRequest, *, routes: Sequence[str]) -> ChatReply:
-        raise NotImplementedError("the engine streams")
+        text, calls, end = "", dict[int, ToolCall](), None
+        async for part in self.stream(request, routes=routes):
+            if isinstance(part, TextDelta):
+                text += part.text
+            elif isinstance(part, ToolCallDelta):
+                before = calls.get(part.index, ToolCall("", "", ""))
+                calls[part.index] = ToolCall(
+                    before.id or part.id, before.name + part.name, before.arguments + part.arguments
+                )
+            else:
+                end = part
+        if end is None:
+            raise UnavailableError("cut", reason="model_stream_broken")
+        return ChatReply(text, list(calls.values()), end.finish_reason, end.usage, end.route)
 
     async def embed(self, texts: Sequence[str], *, route: str) -> EmbeddingReply:
         vectors = [[float(len(text)), 1.0] for text in texts]

@@ -9,6 +9,7 @@ from flotilla.orchestrator.v1 import event_pb2 as events
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla.orchestrator.v1.run_pb2 import Run
 from flotilla.orchestrator.v1.thread_pb2 import Agent
+from flotilla_common.errors import CancelledError
 from flotilla_gateway.runs.follow import Patience, RunFollower
 
 RUN_ID = "0197c000-0000-7000-8000-00000000000a"
@@ -77,3 +78,23 @@ async def test_silent_acceptance_is_asked_for_again() -> None:
 
     assert sequences == [2, 3, 4]
     assert orchestrator.positions == [0, 0]
+
+
+class CuttingOrchestrator(FreezingOrchestrator):
+    """Its connection ends under the first start."""
+
+    async def start_run(self, request: pb.StartRunRequest) -> AsyncGenerator[Sequence[events.RunEvent], None]:
+        if not self.positions:
+            self.positions.append(-1)
+            raise CancelledError("the call to orchestrator was cancelled")
+        async for batch in super().start_run(request):
+            yield batch
+
+
+async def test_start_that_somebody_else_cancelled_is_sent_again() -> None:
+    orchestrator = CuttingOrchestrator(frozen_after=[])
+
+    sequences = await _sequences(orchestrator)
+
+    assert sequences == [2, 3, 4]
+    assert orchestrator.positions == [-1, 0]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from flotilla.orchestrator.v1.event_pb2 import RunAccepted, RunEvent
 from flotilla.orchestrator.v1.orchestrator_service_pb2 import StartRunRequest
 from flotilla_common.errors import (
+    CancelledError,
     FailedPreconditionError,
     FlotillaError,
     InvalidArgumentError,
@@ -84,9 +85,10 @@ class RunFollower:
             self._stream = self._orchestrator.start_run(request)
             try:
                 batch = await self._next(self._stream)
-            except UnavailableError as error:
+            except (UnavailableError, CancelledError) as error:
+                # Nobody here has cancelled it: its connection reached its age while the orchestrator was busy.
                 if not await waits.next():
-                    raise _with_retry_after(error) from error
+                    raise _unavailable(error) from error
                 continue
             if batch:
                 return self._accepted(batch)
@@ -213,7 +215,7 @@ def is_terminal(event: RunEvent) -> bool:
     return event.HasField("done") or event.HasField("failed")
 
 
-def _with_retry_after(error: UnavailableError) -> UnavailableError:
-    return UnavailableError(
-        error.message, reason=error.reason or "orchestrator_away", retry_after_s=error.retry_after_s or 1.0
-    )
+def _unavailable(error: FlotillaError) -> UnavailableError:
+    is_plain = not isinstance(error, UnavailableError) or error.reason is None
+    reason = "orchestrator_away" if is_plain else error.reason
+    return UnavailableError(error.message, reason=reason, retry_after_s=error.retry_after_s or 1.0)

@@ -38,6 +38,7 @@ class Attempt:
         log: Sequence[StoredEvent] = (),
         options: RunOptions | None = None,
         memory: FakeMemory | None = None,
+        omits_tokens: bool = False,
     ) -> None:
         self.tools, self.memory, self.log = FakeTools(), memory or FakeMemory(), list(log)
         self.journal = RunJournal(RUN, 1, last_sequence=len(log))
@@ -47,7 +48,9 @@ class Attempt:
             RunFacts(RUN, "assistant", 1, options or RunOptions(), "", ()),
             journal=self.journal,
             past=past,
-            replies=ReplyStreamer(model, self.journal, past=past, stop=stop, metrics=metrics),
+            replies=ReplyStreamer(
+                model, self.journal, past=past, stop=stop, metrics=metrics, omits_tokens=omits_tokens
+            ),
             toolbox=Toolbox(self.tools, self.memory, run_id=RUN, allowed=ALLOWED, metrics=metrics),
             stop=stop,
         )
@@ -75,6 +78,16 @@ async def test_finished_reply_is_read_from_the_log_with_its_cost() -> None:
     assert len(model.requests) == 1
     assert second.new_events() == []
     assert second.live.usage == first.live.usage
+
+
+async def test_reply_that_nobody_reads_along_leaves_its_message_and_no_tokens() -> None:
+    attempt = Attempt(ScriptedModel(always("Hello there")), omits_tokens=True)
+
+    reply = await attempt.live.call_model(STEP, turn())
+
+    assert reply.message["content"] == "Hello there"
+    assert kinds(decoded(attempt.new_events())) == ["message"]
+    assert attempt.live.usage
 
 
 async def test_tool_results_are_read_from_the_log_and_keys_stay_the_same() -> None:

@@ -61,6 +61,17 @@ def test_first_token_and_other_events_wake_and_later_tokens_wait_for_the_clock()
     assert (told.wakes, told.ticks) == (2, 1)
 
 
+def test_added_event_goes_in_its_place_with_the_next_flush() -> None:
+    made = journal()
+    told = Told(made)
+
+    made.add(events.custom(data_json=b"{}", namespace=""))
+    made.token(ANSWER, "a")
+
+    assert (told.wakes, told.ticks) == (1, 0)
+    assert kinds(decoded(made.take().append.events)) == ["custom", "token"]
+
+
 def test_event_comes_after_the_tokens_before_it() -> None:
     made = journal()
 
