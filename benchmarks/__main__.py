@@ -37,7 +37,9 @@ def main() -> int:
             outcomes = _measure(cases, work, model, arguments.litellm)
             crash = None if arguments.only else _crash(work, model)
     if arguments.json is not None:
-        arguments.json.write_bytes(orjson.dumps(as_json(outcomes, crash), option=orjson.OPT_INDENT_2))
+        arguments.json.write_bytes(
+            orjson.dumps(as_json(outcomes, crash), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+        )
     return 0 if all(outcome.is_whole for outcome in outcomes) and (crash is None or crash.is_whole) else 1
 
 
@@ -70,14 +72,14 @@ def _endpoints(peers: set[Peer], work: Path, model: Endpoint, environment: Path)
 
 
 def _shortened(case: Case, arguments: argparse.Namespace) -> Case:
-    rounds = arguments.rounds or case.rounds
+    rounds = min(case.rounds, arguments.rounds or case.rounds)
     return replace(case, rounds=rounds, seconds=arguments.seconds or case.seconds)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", default="", help="cases whose name has this text, without the kill test")
-    parser.add_argument("--rounds", type=int, help="instead of each case's own number")
+    parser.add_argument("--rounds", type=int, help="at most so many of each case")
     parser.add_argument("--seconds", type=float, help="of each round, instead of the case's own")
     parser.add_argument("--litellm", type=Path, default=_ENVIRONMENT, help="where LiteLLM is or will be installed")
     parser.add_argument("--json", type=Path, help="where all figures are written")
