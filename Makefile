@@ -10,7 +10,7 @@ CODE := libs services tests
 
 .PHONY: help
 help: ## Print this menu
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements.lock pyproject.toml $(addsuffix /pyproject.toml,$(PACKAGES))
 	@$(PYTHON) -c 'import sys; sys.exit("Flotilla needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -60,10 +60,18 @@ e2e: setup ## Install on a Kubernetes, break things under load, check every answ
 	@$(BIN)/pytest -q -s -m e2e --timeout 2400 tests/e2e $(ARGS)
 
 .PHONY: check-deploy
-check-deploy: setup ## The chart: types, drift, schemas, renders, alerts (needs Go or apt, installs its own pinned tools)
+check-deploy: setup check-skaffold check-terraform ## The chart: types, drift, schemas, renders, alerts (needs Go or apt, installs its own pinned tools)
 	@tools=$$(charts/checks/tools.sh) && export PATH="$$tools:$$PATH" MYPYPATH=charts/checks \
 	&& $(BIN)/ruff format --check --quiet charts && $(BIN)/ruff check --quiet charts && $(BIN)/mypy charts/checks \
 	&& $(BIN)/python charts/checks/update.py --check && $(BIN)/pytest -q charts/checks -o pythonpath=charts/checks $(ARGS)
+
+.PHONY: check-skaffold
+check-skaffold: setup ## skaffold.yaml: its schema, and that each image reaches the chart
+	@PATH="$$(charts/checks/tools.sh):$$PATH:/usr/local/go/bin" $(BIN)/python charts/checks/skaffold.py
+
+.PHONY: check-terraform
+check-terraform: ## terraform/: format, offline tests, and that the chart takes the values
+	@PATH="$$(charts/checks/tools.sh):$$PATH" terraform/check
 
 .PHONY: chart
 chart: setup ## Bring up to date what is derived in the chart: agents, README, dashboard, golden renders
