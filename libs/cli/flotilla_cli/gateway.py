@@ -16,7 +16,7 @@ def running(home: Home) -> PlatformStatus:
     """Returns what runs on the home. Raises CommandError when nothing does."""
     status = read_status(home.state_file)
     if status is None or not status.supervisor_is_alive():
-        raise CommandError(f"Flotilla does not run on {home.path}", hint="start it with: flotilla up")
+        raise CommandError(f"Flotilla does not run on {home.path}", hint=f"start it with: {home.command('up')}")
     return status
 
 
@@ -26,7 +26,7 @@ def read_key(home: Home, *, admin: bool = False) -> str:
     try:
         return file.read_text().strip()
     except FileNotFoundError:
-        raise CommandError(f"there is no {file.name} in {home.path}", hint="flotilla up makes it") from None
+        raise CommandError(f"there is no {file.name} in {home.path}", hint=f"{home.command('up')} makes it") from None
 
 
 def client(home: Home, *, admin: bool = False, url: str | None = None, timeout_s: float = 30.0) -> httpx.Client:

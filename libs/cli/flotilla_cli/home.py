@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -67,7 +68,11 @@ class Home:
         """Returns how the subcommand is typed here for this installation."""
         found, here = shutil.which("flotilla"), os.path.relpath(sys.argv[0])
         program = "flotilla" if found else min(here, os.path.abspath(sys.argv[0]), key=len)
-        return f"{program} {subcommand}" if self.is_default else f"{program} {subcommand} --home {self.path}"
+        return (
+            f"{program} {subcommand}"
+            if self.is_default
+            else f"{program} {subcommand} --home {shlex.quote(str(self.path))}"
+        )
 
     @property
     def is_default(self) -> bool:
@@ -153,7 +158,7 @@ def _lock(descriptor: int, path: Path) -> None:
         holder = os.read(descriptor, 32).decode(errors="replace").strip()
         raise CommandError(
             f"Flotilla already runs on {path} (pid {holder or 'unknown'})",
-            hint="stop it with flotilla down, or use another --home",
+            hint="stop it with `flotilla down`, or use another --home",
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)

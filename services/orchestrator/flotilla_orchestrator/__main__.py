@@ -13,9 +13,8 @@ from flotilla_common.settings import load_settings
 from flotilla_llm import open_models
 from flotilla_llm.settings import ModelSettings
 
-from flotilla_orchestrator.assembly import open_lease_store, open_orchestrator, open_postgres_stores
+from flotilla_orchestrator.assembly import load_catalogue, open_lease_store, open_orchestrator, open_postgres_stores
 from flotilla_orchestrator.clients.peers import open_peers
-from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
 from flotilla_orchestrator.settings import OrchestratorSettings
 
 FULL_NAME = "flotilla.orchestrator.v1.OrchestratorService"
@@ -23,7 +22,7 @@ FULL_NAME = "flotilla.orchestrator.v1.OrchestratorService"
 
 async def main(settings: OrchestratorSettings) -> None:
     """Opens what the service needs and serves until it is told to stop."""
-    agents = FileCatalogue.load(settings.agents_dir)
+    agents = load_catalogue(settings)
     signer = IdentitySigner("orchestrator", settings.identity_private_key_file)
     targets = {"memory": settings.memory_target, "tool": settings.tool_target, "evaluator": settings.evaluator_target}
     async with AsyncExitStack() as stack:

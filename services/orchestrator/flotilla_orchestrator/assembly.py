@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from flotilla_orchestrator.clients.peers import Peers
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
+from flotilla_orchestrator.graphs.loader import AgentFilesError
 from flotilla_orchestrator.graphs.release_catalogue import ReleaseCatalogue
 from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
 from flotilla_orchestrator.runs.engine import RunEngine
@@ -42,6 +44,15 @@ from flotilla_orchestrator.stores.release_store import ReleaseStore
 from flotilla_orchestrator.stores.run_reader import RunReader
 from flotilla_orchestrator.stores.run_store import EventReader, RunStore
 from flotilla_orchestrator.stores.thread_store import ThreadStore
+
+
+def load_catalogue(settings: OrchestratorSettings) -> FileCatalogue:
+    """Returns the agents, or prints each fault of their files with its line and exits with status 2."""
+    try:
+        return FileCatalogue.load(settings.agents_dir)
+    except AgentFilesError as error:
+        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
+    sys.exit(2)
 
 
 @dataclass(frozen=True, slots=True)

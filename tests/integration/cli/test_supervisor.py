@@ -40,6 +40,15 @@ import sys
 print("MEMORY_DATABASE_URL: missing")
 sys.exit(2)
 """
+TURNCOAT = """
+import os, sys, time
+tried, ready = sys.argv[1:]
+if os.path.exists(tried):
+    sys.exit(2)
+for file in (tried, ready):
+    open(file, "w").close()
+time.sleep(600)
+"""
 LATE = """
 import os, sys, time
 tried, ready = sys.argv[1:]
@@ -178,6 +187,17 @@ async def test_refused_settings_fail_at_once_with_their_message_in_the_log(super
 
     assert "MEMORY_DATABASE_URL" in supervisor.log_file(refuser).read_text()
     assert supervisor.statuses[0].state is ProcessState.FAILED
+
+
+async def test_settings_refused_at_a_restart_are_not_tried_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    tried, ready = tmp_path / "tried", tmp_path / "ready"
+    await supervisor.start([python(TURNCOAT, tried, ready, is_ready=exists(ready))])
+    ready.unlink()
+
+    os.kill(pid_of(supervisor), signal.SIGKILL)
+    await until(lambda: supervisor.statuses[0].state is ProcessState.FAILED)
+
+    assert (supervisor.statuses[0].restarts, supervisor.statuses[0].pid) == (1, None)
 
 
 async def test_a_process_that_crashes_while_starting_is_tried_again(supervisor: Supervisor, tmp_path: Path) -> None:

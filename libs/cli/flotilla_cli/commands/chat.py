@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import json
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -27,7 +28,8 @@ def chat(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Talk with an agent; its tool calls are shown. Ctrl-C stops an answer, Ctrl-D leaves."""
-    with client(open_home(home)) as gateway:
+    place = open_home(home)
+    with client(place) as gateway:
         conversation = Conversation(gateway, agent, user or _login_name(), thread)
         if message is not None:
             _answer(conversation, message)
@@ -36,13 +38,13 @@ def chat(
         for text in _questions():
             _answer_or_complain(conversation, text)
         if conversation.thread_id:
-            err.print(f"[dim]go on with: flotilla chat --thread {conversation.thread_id}[/]")
+            err.print(f"[dim]go on with: {escape(place.command('chat'))} --thread {conversation.thread_id}[/]")
 
 
 def _questions() -> Iterator[str]:
     while True:
         try:
-            text = input("> ").strip()
+            text = input("> " if sys.stdin.isatty() else "").strip()
         except (EOFError, KeyboardInterrupt):
             out.print()
             return

@@ -85,7 +85,9 @@ class Watch:
             self._change(ProcessState.RESTARTING, pid=None)
             await asyncio.sleep(self.backoff.next_delay_s(ran_for_s=time.monotonic() - started))
             child = await self._spawn(ProcessState.RESTARTING)
-            await self._until_ready(child)
+            if await self._until_ready(child) == SETTINGS_REFUSED:
+                self._change(ProcessState.FAILED, pid=None)
+                return
 
     async def _spawn(self, state: ProcessState) -> Child:
         child = self._child = await start_child(self.spec, self.log_file)
