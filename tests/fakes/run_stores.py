@@ -45,8 +45,15 @@ class PostgresTime:
 
     async def pass_by(self, span: timedelta) -> None:
         async with self._pool.connection() as connection:
-            await connection.execute("UPDATE leases SET expires_at = expires_at - %s", [span])
-            await connection.execute("UPDATE runs SET created_at = created_at - %s", [span])
+            await connection.execute(
+                "UPDATE leases SET expires_at = expires_at - %(span)s, claimed_at = claimed_at - %(span)s",
+                {"span": span},
+            )
+            await connection.execute(
+                "UPDATE runs SET created_at = created_at - %(span)s, cancel_at = cancel_at - %(span)s,"
+                " deadline_at = deadline_at - %(span)s",
+                {"span": span},
+            )
             await connection.execute("UPDATE outbox SET due_at = due_at - %s", [span])
 
 

@@ -158,7 +158,8 @@ class OwnedRun:
     attempt: int
     input: bytes
     last_sequence: int
-    deadline_at: datetime
+    remaining_s: float
+    """Until its time limit when it was taken, by the database's clock."""
     traceparent: str | None
     cancel_requested: bool = False
 

@@ -45,7 +45,8 @@ class OrchestratorSettings(ServiceSettings):
     """How often runs that other processes execute are read for their watchers here."""
     heartbeat_interval_s: Seconds = 2.0
     cancel_interval_s: Seconds = 0.5
-    reaper_interval_s: Seconds = 1.0
+    reaper_interval_s: Seconds = 0.25
+    """How long nobody looks for runs to take over; leases that are known to end are claimed when they do."""
     outbox_interval_s: Seconds = 0.5
     janitor_interval_s: Seconds = 60.0
     drain_grace_s: Seconds = 2.0

@@ -15,3 +15,14 @@ CREATE POLICY platform ON releases USING (current_setting('flotilla.tenant_id', 
 -- When the present owner took the lease: whoever took it for a cancel gets time to end the run.
 ALTER TABLE leases ADD COLUMN claimed_at timestamptz NOT NULL DEFAULT now();
 CREATE INDEX runs_to_cancel ON runs (cancel_at) WHERE cancel_at IS NOT NULL AND status <= 2;
+
+-- The wall stands for the tables' owner, too.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['threads', 'runs', 'leases', 'events', 'checkpoints', 'checkpoint_writes', 'usage', 'outbox',
+      'releases'] LOOP
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+  END LOOP;
+END $$;

@@ -18,6 +18,7 @@ from flotilla_orchestrator.runs.past import LoggedMessage, LoggedPast
 from flotilla_orchestrator.runs.reply import RawReply, ReplyStreamer
 from flotilla_orchestrator.runs.stop import StopSignal
 from flotilla_orchestrator.runs.toolbox import Toolbox
+from flotilla_orchestrator.runs.usage import UsageLedger
 from flotilla_orchestrator.runs.wire_messages import conversation_to_wire
 
 
@@ -54,8 +55,7 @@ class LiveRun:
         self._stop = stop
         self._caller_tools = frozenset(tool.name for tool in facts.options.caller_tools)
         self._last_call = _last_call_number(facts.run_id, past.messages.values())
-        self._usage: dict[str, ModelUsage] = {}
-        self._book_all(logged.usage for logged in past.messages.values())
+        self._usage = UsageLedger(logged.usage for logged in past.messages.values())
         self.transcript: dict[str, MessageDict] = {id_: logged.message for id_, logged in past.messages.items()}
         """The run's messages in order, by id."""
         self.failed_tool_calls = 0
@@ -85,7 +85,7 @@ class LiveRun:
     @property
     def usage(self) -> Sequence[ModelUsage]:
         """What all model calls cost so far, one entry a model, earlier attempts' finished calls among them."""
-        return tuple(self._usage.values())
+        return self._usage.total
 
     def record_input(self, messages: Sequence[MessageDict]) -> None:
         """Writes input messages to the event log, once; no flush of their own, because they are nobody's news."""
@@ -197,7 +197,7 @@ class LiveRun:
         if name:
             message["name"] = name
         usage = _usage(raw.usage)
-        self._book_all([usage])
+        self._usage.book(usage)
         self._add_message(message, speaker, usage=usage, finish_reason=raw.finish_reason)
         return ModelReply(message, raw.finish_reason)
 
@@ -228,22 +228,6 @@ class LiveRun:
                 finish_reason=finish_reason,
             )
         )
-
-    def _book_all(self, usages: Iterable[ModelUsage | None]) -> None:
-        for usage in usages:
-            if usage is None:
-                continue
-            known = self._usage.get(usage.model)
-            self._usage[usage.model] = usage if known is None else _sum(known, usage)
-
-
-def _sum(one: ModelUsage, other: ModelUsage) -> ModelUsage:
-    return ModelUsage(
-        one.model,
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cost_micro_usd + other.cost_micro_usd,
-    )
 
 
 def _usage(usage: Usage | None) -> ModelUsage | None:

@@ -8,26 +8,23 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from flotilla_common.errors import FlotillaError, NotFoundError, ResourceExhaustedError, UnavailableError
+from flotilla_common.errors import FlotillaError, ResourceExhaustedError, UnavailableError
 
 from flotilla_orchestrator.graphs.catalogue import Release
-from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus, StoredEvent
+from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus
 from flotilla_orchestrator.runs.execution import Parts, RunExecution
-from flotilla_orchestrator.runs.failures import CRASHED_TOO_OFTEN, Failure, failure_of
+from flotilla_orchestrator.runs.failures import Failure
 from flotilla_orchestrator.runs.journal import RunJournal
 from flotilla_orchestrator.runs.lease import LeaseKeeper
 from flotilla_orchestrator.runs.past import LoggedPast
 from flotilla_orchestrator.runs.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.watch import RunView, WatchHub
-from flotilla_orchestrator.stores.run_store import EventReader, RunStore
+from flotilla_orchestrator.stores.run_store import RunStore
 
 _log = logging.getLogger(__name__)
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,6 @@ class Neighbours:
     """What the engine works with beside the parts of an execution."""
 
     store: RunStore
-    events: EventReader
     hub: WatchHub
     keeper: LeaseKeeper
 
@@ -75,21 +71,22 @@ class RunEngine:
     ) -> None:
         self._parts = parts
         self._store = neighbours.store
-        self._events = neighbours.events
         self._hub = neighbours.hub
         self._keeper = neighbours.keeper
         self._owner = owner
         self._limits = limits
         self._on_finished = on_finished
         self._active: dict[UUID, _Active] = {}
-        self._is_draining = False
+        self._on_cancelled_elsewhere: Callable[[], None] = lambda: None
+        self.is_draining = False
+        """Whether this process takes no more runs."""
         neighbours.keeper.on_lost(self.lose)
         neighbours.keeper.on_cancel(self.cancel)
 
     @property
     def free(self) -> int:
         """How many more runs this process takes; none while it drains."""
-        return 0 if self._is_draining else max(0, self._limits.max_concurrent_runs - len(self._active))
+        return 0 if self.is_draining else max(0, self._limits.max_concurrent_runs - len(self._active))
 
     def owns(self, run_id: UUID) -> bool:
         """Whether this process executes the run, so that its watchers are told from memory."""
@@ -121,35 +118,32 @@ class RunEngine:
         has_ended = run.status.is_terminal or run.status is RunStatus.WAITING
         return self._hub.open(run.run_id, after_sequence=after_sequence, has_ended=has_ended)
 
-    async def resume(self, run: OwnedRun, *, since: float) -> None:
+    async def resume(self, run: OwnedRun, plan: Release | Failure, past: LoggedPast, *, since: float) -> None:
         """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
-        try:
-            plan = await self._plan_of(run)
-            past = LoggedPast.of(await self._read_log(run.run_id))
-        except FlotillaError as error:
-            # Nobody beats for its lease, so that it is claimed again when its log can be read.
-            _log.warning("a claimed run cannot be read", extra={"run_id": str(run.run_id), "error": error.message})
-            return
-        _log.info("run taken over", extra={"run_id": str(run.run_id), "epoch": run.epoch, "attempt": run.attempt})
-        self._parts.metrics.takeovers.inc()
+        await self._expel(run.run_id)
         self._begin(run, plan, past, since=since)
-        if run.cancel_requested:
-            self.cancel(run.run_id)
 
     def cancel(self, run_id: UUID) -> None:
-        """Stops a run of this process, if it is one, and ends it as cancelled."""
+        """Stops a run of this process and ends it as cancelled; of another one's it says that there may be work."""
         if active := self._active.get(run_id):
             active.stop.request(StopReason.CANCELLED)
+        else:
+            self._on_cancelled_elsewhere()
 
-    def lose(self, run_id: UUID) -> None:
-        """Stops a run that belongs to somebody else by now; nothing more of it is written here."""
-        self._keeper.drop(run_id)
-        if active := self._active.get(run_id):
+    def on_cancelled_elsewhere(self, callback: Callable[[], None]) -> None:
+        """Names who is told that a run of no execution here is to be cancelled."""
+        self._on_cancelled_elsewhere = callback
+
+    def lose(self, run_id: UUID, epoch: int) -> None:
+        """Stops an epoch of a run that belongs to somebody else by now; nothing more of it is written here."""
+        self._keeper.drop(run_id, epoch)
+        active = self._active.get(run_id)
+        if active is not None and active.run.epoch == epoch:
             active.journal.lose()
 
     def stop_claiming(self) -> None:
         """Takes no more runs; those there are go on."""
-        self._is_draining = True
+        self.is_draining = True
 
     async def drain(self) -> None:
         """Takes no more runs, lets those there are end for a moment, and hands the rest back."""
@@ -171,7 +165,7 @@ class RunEngine:
 
     def _admit(self) -> None:
         metrics = self._parts.metrics
-        if self._is_draining:
+        if self.is_draining:
             metrics.refused.labels("draining").inc()
             raise UnavailableError("This process takes no more runs.", reason="draining", retry_after_s=1)
         if not self.free:
@@ -191,7 +185,7 @@ class RunEngine:
             attempt=1,
             input=new.input,
             last_sequence=1,
-            deadline_at=datetime.now(UTC) + timedelta(seconds=new.time_limit_s),
+            remaining_s=new.time_limit_s,
             traceparent=new.traceparent,
         )
         self._begin(run, release, LoggedPast(), since=since)
@@ -207,8 +201,8 @@ class RunEngine:
         """Starts the execution in a task of its own, with nothing of whatever request it came by."""
         self._keeper.hold(run.run_id, run.epoch, since=since)
         journal = RunJournal(run.run_id, run.epoch, last_sequence=run.last_sequence)
-        stop = StopSignal(has_lease=partial(self._keeper.has_lease, run.run_id))
-        self._parts.writer.attach(journal, on_lost=partial(self._stop_lost, run.run_id, stop))
+        stop = StopSignal(has_lease=partial(self._keeper.has_lease, run.run_id, run.epoch))
+        self._parts.writer.attach(journal, on_lost=partial(self._stop_lost, run, stop))
         execution = RunExecution(run, plan, self._parts, journal=journal, stop=stop, past=past, began=since)
         task = asyncio.get_running_loop().create_task(
             execution.execute(), name=f"run {run.run_id}", context=contextvars.Context()
@@ -216,41 +210,29 @@ class RunEngine:
         stop.bind(task)
         self._active[run.run_id] = _Active(run, journal, stop, task)
         self._parts.metrics.active.set(len(self._active))
-        task.add_done_callback(partial(self._let_go, run.run_id))
+        task.add_done_callback(partial(self._let_go, run))
 
-    async def _plan_of(self, run: OwnedRun) -> Release | Failure:
-        """Returns the release that the run is pinned to, or what it ends with because it cannot be gone on with."""
-        if run.attempt > self._limits.max_attempts:
-            self._parts.metrics.dead_letters.inc()
-            return CRASHED_TOO_OFTEN
-        try:
-            return await self._parts.catalogue.resolve(f"{run.agent}@{run.release}")
-        except NotFoundError as error:
-            return failure_of(error)
+    async def _expel(self, run_id: UUID) -> None:
+        """Stops an earlier epoch of a run, such as of a process that was frozen and claimed its own run again."""
+        if active := self._active.get(run_id):
+            active.journal.lose()
+            await asyncio.wait([active.task], timeout=self._limits.stop_grace_s)
 
-    def _stop_lost(self, run_id: UUID, stop: StopSignal) -> None:
+    def _stop_lost(self, run: OwnedRun, stop: StopSignal) -> None:
         self._parts.metrics.lost_leases.inc()
-        _log.warning("run lost to another owner", extra={"run_id": str(run_id)})
-        self._keeper.drop(run_id)
+        _log.warning("run lost to another owner", extra={"run_id": str(run.run_id), "epoch": run.epoch})
+        self._keeper.drop(run.run_id, run.epoch)
         stop.request(StopReason.LOST)
 
-    def _let_go(self, run_id: UUID, task: asyncio.Task[None]) -> None:
-        active = self._active.get(run_id)
+    def _let_go(self, run: OwnedRun, task: asyncio.Task[None]) -> None:
+        self._keeper.drop(run.run_id, run.epoch)
+        active = self._active.get(run.run_id)
         if active is not None and active.task is task:
-            del self._active[run_id]
-            self._keeper.drop(run_id)
+            del self._active[run.run_id]
         self._parts.metrics.active.set(len(self._active))
         self._on_finished()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("an execution failed outside its graph", extra={"run_id": str(run_id)}, exc_info=error)
-
-    async def _read_log(self, run_id: UUID) -> list[StoredEvent]:
-        log: list[StoredEvent] = []
-        while True:
-            page = await self._events.read(run_id, after_sequence=len(log), limit=_PAGE)
-            log.extend(page)
-            if len(page) < _PAGE:
-                return log
+            _log.error("an execution failed outside its graph", extra={"run_id": str(run.run_id)}, exc_info=error)
 
     async def _wait_for_tasks(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]

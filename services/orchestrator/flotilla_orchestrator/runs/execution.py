@@ -7,8 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from flotilla_common.identity import Identity
 from flotilla_common.logs import bind_log_fields
@@ -230,7 +228,7 @@ class RunExecution:
 
     def _failed(self, failure: Failure) -> FinishedRun:
         status, error = failure
-        usage: Sequence[Any] = self._live.usage if self._live else ()
+        usage = self._live.usage if self._live else self._past.usage
         return FinishedRun(
             run_id=self._run.run_id,
             epoch=self._run.epoch,
@@ -257,8 +255,7 @@ class RunExecution:
             self._past.streamed.clear()
 
     def _remaining_s(self) -> float:
-        # The column counts by the database's clock; a pod's clock that is off moves the limit, never the lease.
-        return (self._run.deadline_at - datetime.now(UTC)).total_seconds()
+        return self._run.remaining_s - (time.monotonic() - self._began)
 
     def _uncancel(self) -> None:
         task = asyncio.current_task()

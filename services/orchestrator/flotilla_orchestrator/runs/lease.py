@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +55,7 @@ class LeaseKeeper:
     ) -> None:
         self._open_store = open_store
         self._owner = owner
-        self._lost: Callable[[UUID], None] = _ignore
+        self._lost: Callable[[UUID, int], None] = _ignore
         self._cancelled: Callable[[UUID], None] = _ignore
         self._times = times
         self._leases: dict[UUID, _Lease] = {}
@@ -66,8 +66,8 @@ class LeaseKeeper:
         """Ends the thread's pause."""
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
 
-    def on_lost(self, callback: Callable[[UUID], None]) -> None:
-        """Names who is told, in the event loop that starts the keeper, that a run is lost."""
+    def on_lost(self, callback: Callable[[UUID, int], None]) -> None:
+        """Names who is told, in the event loop that starts the keeper, that a run's epoch is lost."""
         self._lost = callback
 
     def on_cancel(self, callback: Callable[[UUID], None]) -> None:
@@ -92,25 +92,26 @@ class LeaseKeeper:
         with self._lock:
             self._leases[run_id] = _Lease(epoch, since + self._times.lease_s)
 
-    def drop(self, run_id: UUID) -> None:
-        """Takes care no longer."""
+    def drop(self, run_id: UUID, epoch: int) -> None:
+        """Takes care no longer; a later epoch of the run is none of that."""
         with self._lock:
-            self._leases.pop(run_id, None)
+            if (lease := self._leases.get(run_id)) and lease.epoch == epoch:
+                del self._leases[run_id]
 
-    def has_lease(self, run_id: UUID) -> bool:
+    def has_lease(self, run_id: UUID, epoch: int) -> bool:
         """Whether the lease holds for now, by this machine's monotonic clock."""
         lease = self._leases.get(run_id)
-        return lease is not None and time.monotonic() < lease.ends - self._times.margin_s
+        return lease is not None and lease.epoch == epoch and time.monotonic() < lease.ends - self._times.margin_s
 
     def drop_expired(self) -> None:
         """Gives up the runs whose lease ended unnoticed, such as while the process was stopped."""
-        for run_id in self._expired():
-            self._lost(run_id)
+        for run_id, epoch in self._expired():
+            self._lost(run_id, epoch)
 
-    def _expired(self) -> list[UUID]:
+    def _expired(self) -> list[tuple[UUID, int]]:
         limit = time.monotonic() + self._times.margin_s
         with self._lock:
-            return [run_id for run_id, lease in self._leases.items() if lease.ends <= limit]
+            return [(run_id, lease.epoch) for run_id, lease in self._leases.items() if lease.ends <= limit]
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -131,7 +132,7 @@ class LeaseKeeper:
                     await self._beat(store)
                 else:
                     await self._look_for_cancels(store)
-                self._tell(self._lost, self._expired())
+                self._tell_lost(self._expired())
                 with suppress(TimeoutError):
                     await asyncio.wait_for(pause.wait(), self._times.cancel_interval_s)
 
@@ -147,10 +148,10 @@ class LeaseKeeper:
         except (FlotillaError, TimeoutError) as error:
             _log.warning("leases could not be extended", extra={"runs": len(held), "error": str(error)})
             return
-        self._tell(self._lost, self._note_beat(held, owned, sent_at))
-        self._tell(self._cancelled, [run_id for run_id, is_cancelled in owned.items() if is_cancelled])
+        self._tell_lost(self._note_beat(held, owned, sent_at))
+        self._tell_cancelled(run_id for run_id, is_cancelled in owned.items() if is_cancelled)
 
-    def _note_beat(self, held: Mapping[UUID, int], owned: Collection[UUID], sent_at: float) -> list[UUID]:
+    def _note_beat(self, held: Mapping[UUID, int], owned: Collection[UUID], sent_at: float) -> list[tuple[UUID, int]]:
         """Extends what is still owned; returns what was missed twice, because once may be somebody else's lock."""
         lost = []
         with self._lock:
@@ -163,7 +164,7 @@ class LeaseKeeper:
                     continue
                 lease.misses += 1
                 if lease.misses > 1:
-                    lost.append(run_id)
+                    lost.append((run_id, epoch))
         return lost
 
     async def _look_for_cancels(self, store: RunStore) -> None:
@@ -177,14 +178,20 @@ class LeaseKeeper:
         except (FlotillaError, TimeoutError) as error:
             _log.warning("cancel requests could not be read", extra={"runs": len(runs), "error": str(error)})
             return
-        self._tell(self._cancelled, cancelled)
+        self._tell_cancelled(cancelled)
 
-    def _tell(self, callback: Callable[[UUID], None], runs: Collection[UUID]) -> None:
-        if self._loop is None or self._loop.is_closed():
-            return
+    def _tell_lost(self, epochs: Iterable[tuple[UUID, int]]) -> None:
+        for run_id, epoch in epochs:
+            self._tell(partial(self._lost, run_id, epoch))
+
+    def _tell_cancelled(self, runs: Iterable[UUID]) -> None:
         for run_id in runs:
-            self._loop.call_soon_threadsafe(callback, run_id)
+            self._tell(partial(self._cancelled, run_id))
+
+    def _tell(self, news: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(news)
 
 
-def _ignore(_: UUID) -> None:
+def _ignore(*_: object) -> None:
     """Nobody needs to know yet."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from flotilla.orchestrator.v1 import event_pb2 as pb
 
 from flotilla_orchestrator.model import FinishReason, MessageDict, ModelUsage, StoredEvent
 from flotilla_orchestrator.runs.codec import message_from_proto, usage_from_proto
+from flotilla_orchestrator.runs.usage import UsageLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class LoggedPast:
     """Checkpoints that were announced."""
     reply_attempt: int = 1
     """The attempt of the last restarted reply."""
+
+    @property
+    def usage(self) -> Sequence[ModelUsage]:
+        """What the finished messages cost."""
+        return UsageLedger(logged.usage for logged in self.messages.values()).total
 
     @classmethod
     def of(cls, events: Iterable[StoredEvent]) -> LoggedPast:

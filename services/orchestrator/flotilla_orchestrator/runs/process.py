@@ -21,7 +21,7 @@ from flotilla_orchestrator.runs.lease import LeaseKeeper, LeaseTimes, OpenStore
 from flotilla_orchestrator.runs.loops import Loop, background
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.outbox import OutboxRelay
-from flotilla_orchestrator.runs.reaper import reap
+from flotilla_orchestrator.runs.reaper import Reaper
 from flotilla_orchestrator.runs.thread_states import ThreadStates
 from flotilla_orchestrator.runs.toolbox import ToolDirectory
 from flotilla_orchestrator.runs.watch import WatchHub
@@ -59,7 +59,7 @@ class EngineTimes:
     limits: EngineLimits = field(default_factory=EngineLimits)
     recall_timeout_s: float = 1.0
     poll_interval_s: float = 0.05
-    reaper_interval_s: float = 1.0
+    reaper_interval_s: float = 0.25
     outbox_interval_s: float = 0.5
 
 
@@ -97,12 +97,23 @@ async def open_engine(
         metrics=metrics,
         recall_timeout_s=times.recall_timeout_s,
     )
-    neighbours = Neighbours(stores.runs, stores.events, hub, keeper)
+    neighbours = Neighbours(stores.runs, hub, keeper)
     engine = RunEngine(parts, neighbours, owner=owner, limits=times.limits, on_finished=relay.wake)
+    reaper = Reaper(
+        engine,
+        stores.runs,
+        stores.events,
+        catalogue,
+        owner=owner,
+        metrics=metrics,
+        interval_s=times.reaper_interval_s,
+        max_attempts=times.limits.max_attempts,
+    )
+    engine.on_cancelled_elsewhere(reaper.wake)
     loops: dict[str, Loop] = {
         "writer": writer.run,
         "watch": partial(hub.poll, engine.owns),
-        "reaper": partial(reap, engine, stores.runs, owner=owner, interval_s=times.reaper_interval_s),
+        "reaper": reaper.run,
         "outbox": relay.run,
     }
     keeper.start()

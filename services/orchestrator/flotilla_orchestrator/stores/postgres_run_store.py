@@ -22,6 +22,8 @@ from flotilla_orchestrator.stores.statements import leases, outbox
 from flotilla_orchestrator.stores.statements import runs as reads
 from flotilla_orchestrator.stores.statements.execute import fetch, fetch_ids
 
+_CANCELS_AT_ONCE = 100
+
 
 class PostgresRunStore:
     """Implements RunStore.
@@ -73,14 +75,21 @@ class PostgresRunStore:
         """Ends leases without spending an attempt."""
         await self._execute(leases.RELEASE, _owned_arrays(runs, owner))
 
+    async def next_claim_s(self) -> float | None:
+        """Returns the seconds until the next claim finds something."""
+        seconds: float | None = (await self._execute(leases.NEXT_CLAIM, {}))[0][0]
+        return seconds
+
     async def claim(self, *, owner: UUID, limit: int) -> Sequence[OwnedRun]:
-        """Takes over runs whose lease has ended."""
+        """Takes over runs whose lease has ended, and what is to be cancelled."""
         with map_database_errors():
-            claimed = await self._claim(leases.CLAIM, owner, limit)
-            if len(claimed) < limit:
+            claimed = await self._claim(leases.CLAIM_CANCELLED, owner, _CANCELS_AT_ONCE)
+            claimed += await self._claim(leases.CLAIM_WAITING, owner, _CANCELS_AT_ONCE)
+            ended = await self._claim(leases.CLAIM, owner, limit) if limit else []
+            if len(ended) < limit:
                 with suppress(psycopg.errors.LockNotAvailable):
-                    claimed += await self._claim(leases.CLAIM_PATIENTLY, owner, limit - len(claimed))
-        return claimed
+                    ended += await self._claim(leases.CLAIM_PATIENTLY, owner, limit - len(ended))
+        return claimed + ended
 
     async def beat(self, runs: Mapping[UUID, int], *, owner: UUID) -> Mapping[UUID, bool]:
         """Extends leases; returns for each that is still owned whether a cancel was asked."""

@@ -78,8 +78,16 @@ class RunStore(Protocol):
         """Hands owned runs (run id → epoch) back: their leases end now and the hand-over spends no attempt."""
         ...
 
+    async def next_claim_s(self) -> float | None:
+        """Returns the seconds until the next claim finds something, not above 0 for at once; None without any run."""
+        ...
+
     async def claim(self, *, owner: UUID, limit: int) -> Sequence[OwnedRun]:
-        """Takes over up to `limit` runs whose lease has ended: epoch and attempt rise."""
+        """Takes over up to `limit` runs whose lease has ended: epoch and attempt rise.
+
+        Beside them it takes what is to be cancelled, for which no limit counts and no attempt is spent: runs whose
+        owner did not heed the request for 1.5 s, whatever their lease, and runs that wait for a person.
+        """
         ...
 
     async def beat(self, runs: Mapping[UUID, int], *, owner: UUID) -> Mapping[UUID, bool]:

@@ -368,7 +368,7 @@ async def test_beat_keeps_a_lease_alive_and_tells_of_cancels(stores: Stores) -> 
     claimed = await stores.runs.claim(owner=OTHER, limit=10)
 
     assert beaten == {kept.run_id: False, cancelled.run_id: True}
-    assert {run.run_id for run in claimed} == {lost.run_id}
+    assert {run.run_id for run in claimed} == {lost.run_id, cancelled.run_id}
 
 
 async def test_cancel_is_kept_and_asked_for_in_one_call(stores: Stores) -> None:
@@ -471,3 +471,87 @@ async def test_empty_batches_are_nothing(stores: Stores) -> None:
     assert await stores.runs.append([]) == set()
     assert await stores.runs.finish([], owner=ME) == set()
     assert await stores.events.read_many({}) == []
+
+
+async def test_cancel_that_the_owner_does_not_heed_is_claimed_whatever_the_lease(stores: Stores) -> None:
+    run, other = new_run(), new_run()
+    await stores.runs.accept([run, other], owner=ME)
+    await stores.runs.request_cancel(run.run_id, tenant_id=TENANT, user_id=USER)
+    await stores.time.pass_by(timedelta(seconds=1))
+    early = await stores.runs.claim(owner=OTHER, limit=0)
+    await stores.time.pass_by(timedelta(seconds=1))
+
+    claims = [await stores.runs.claim(owner=OTHER, limit=0) for _ in range(2)]
+
+    assert early == []
+    assert [[(one.run_id, one.epoch, one.attempt, one.cancel_requested) for one in claim] for claim in claims] == [
+        [(run.run_id, 2, 1, True)],
+        [],
+    ]
+    assert await stores.runs.append([append(run, 2)]) == set()
+    assert await stores.runs.beat({run.run_id: 1}, owner=ME) == {}
+    end = finished(run, 2, epoch=2, status=RunStatus.CANCELLED)
+    assert await stores.runs.finish([end], owner=OTHER) == {run.run_id}
+    assert await stores.runs.claim(owner=OTHER, limit=0) == []
+
+
+async def test_cancel_is_claimed_again_when_its_claimer_does_not_end_it(stores: Stores) -> None:
+    run = new_run()
+    await stores.runs.accept([run], owner=ME)
+    await stores.runs.request_cancel(run.run_id, tenant_id=TENANT, user_id=USER)
+    await stores.time.pass_by(timedelta(seconds=2))
+    await stores.runs.claim(owner=OTHER, limit=0)
+    await stores.time.pass_by(timedelta(seconds=2))
+
+    [claimed] = await stores.runs.claim(owner=ME, limit=0)
+
+    assert (claimed.epoch, claimed.attempt) == (3, 1)
+
+
+async def test_cancelled_run_that_waits_for_a_person_is_claimed_at_once(stores: Stores) -> None:
+    run, usage = new_run(), (ModelUsage("m", 1, 2, 3),)
+    await stores.runs.accept([run], owner=ME)
+    waiting = finished(run, 2, status=RunStatus.WAITING, finish_reason=None, answer=None, usage=usage)
+    await stores.runs.finish([waiting], owner=ME)
+    await stores.runs.request_cancel(run.run_id, tenant_id=TENANT, user_id=USER)
+
+    claims = [await stores.runs.claim(owner=OTHER, limit=0) for _ in range(2)]
+
+    assert [[(one.run_id, one.epoch, one.last_sequence) for one in claim] for claim in claims] == [
+        [(run.run_id, 2, 2)],
+        [],
+    ]
+    end = finished(run, 3, epoch=2, status=RunStatus.CANCELLED, usage=usage)
+    assert await stores.runs.finish([end], owner=OTHER) == {run.run_id}
+    read = await stores.reader.get_run(run.run_id, tenant_id=TENANT, user_id=USER)
+    assert (read.status, read.usage) == (RunStatus.CANCELLED, usage)
+
+
+async def test_next_claim_is_when_the_first_lease_ends_or_a_cancel_was_not_heeded(stores: Stores) -> None:
+    run = new_run()
+    nothing = await stores.runs.next_claim_s()
+
+    await stores.runs.accept([run], owner=ME)
+    lease_s = await stores.runs.next_claim_s()
+    await stores.runs.request_cancel(run.run_id, tenant_id=TENANT, user_id=USER)
+    cancel_s = await stores.runs.next_claim_s()
+    await stores.time.pass_by(timedelta(seconds=2))
+    late_s = await stores.runs.next_claim_s()
+    await stores.runs.claim(owner=OTHER, limit=1)
+    claimed_s = await stores.runs.next_claim_s()
+
+    assert nothing is None
+    assert lease_s == pytest.approx(6, abs=0.5)
+    assert cancel_s == pytest.approx(1.5, abs=0.5)
+    assert late_s == pytest.approx(-0.5, abs=0.5)
+    assert claimed_s == pytest.approx(1.5, abs=0.5)
+
+
+async def test_time_limit_of_a_claimed_run_counts_from_its_start(stores: Stores) -> None:
+    run = new_run(time_limit_s=60)
+    await stores.runs.accept([run], owner=ME)
+    await stores.time.pass_by(timedelta(seconds=20))
+
+    [claimed] = await stores.runs.claim(owner=OTHER, limit=1)
+
+    assert claimed.remaining_s == pytest.approx(40, abs=1)

@@ -142,36 +142,6 @@ async def test_owner_that_lost_its_run_writes_nothing_more(stores: Stores, pool:
     assert "".join(event.token.text for event in log) == LONG
 
 
-async def test_cancel_at_another_process_ends_the_run(stores: Stores, tmp_path: Path) -> None:
-    holding = ScriptedModel(always(LONG, hold_after=4))
-    async with two_engines(stores, tmp_path, holding, ScriptedModel(always(LONG))) as pair:
-        new = asked(pair.first, "Count")
-        view = await pair.first.start(new)
-        await asyncio.wait_for(holding.holding.wait(), 5)
-
-        await stores.runs.request_cancel(new.run_id, tenant_id=new.tenant_id, user_id=new.user_id)
-        log = await read_all(view, timeout_s=3)
-
-    assert log[-1].failed.status == run_pb2.RUN_STATUS_CANCELLED
-    assert log[-1].failed.error.reason == "cancelled"
-    assert holding.closed == 1
-
-
-async def test_cancelled_run_of_a_dead_owner_is_ended_by_the_next(stores: Stores, tmp_path: Path) -> None:
-    holding, unused = ScriptedModel(always(LONG, hold_after=4)), ScriptedModel(always(LONG))
-    async with two_engines(stores, tmp_path, holding, unused) as pair:
-        new = asked(pair.first, "Count")
-        await pair.first.start(new)
-        await asyncio.wait_for(holding.holding.wait(), 5)
-        await pair.crash.aclose()
-        await stores.runs.request_cancel(new.run_id, tenant_id=new.tenant_id, user_id=new.user_id)
-        await stores.time.pass_by(LEASE)
-        log = await read_all(pair.second.engine.watch(await read_run(stores, new)))
-
-    assert log[-1].failed.status == run_pb2.RUN_STATUS_CANCELLED
-    assert unused.requests == []
-
-
 async def test_drain_hands_back_and_another_process_goes_on_at_once(stores: Stores, tmp_path: Path) -> None:
     holding, going = ScriptedModel(always(LONG, hold_after=4)), ScriptedModel(always(LONG))
     async with two_engines(stores, tmp_path, holding, going) as pair:
@@ -188,3 +158,26 @@ async def test_drain_hands_back_and_another_process_goes_on_at_once(stores: Stor
     assert is_dense(log)
     assert "".join(event.token.text for event in log) == LONG
     assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 1)
+
+
+async def test_process_that_claims_its_own_run_again_executes_it_once(stores: Stores, tmp_path: Path) -> None:
+    call = Reply(calls=[("calculator", '{"x": 1}')])
+    model = ScriptedModel(
+        in_turn(Reply("one two", calls=call.calls, hold_after=1), Reply("one two", calls=call.calls), Reply(LONG))
+    )
+    async with engine_rig(stores, tmp_path, model) as rig:
+        new = asked(rig, "What is 1?", agent="worker")
+        view = await rig.start(new)
+        await asyncio.wait_for(model.holding.wait(), 5)
+
+        # What a process finds that was frozen for longer than its lease.
+        await stores.time.pass_by(LEASE)
+        log = await read_all(view)
+        model.go_on.set()
+        run = await read_run(stores, new)
+
+    assert is_dense(log)
+    assert model.closed == 1
+    assert len(rig.tools.invoked) == 1
+    assert log[-1].done.answer.content == LONG
+    assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 2)

@@ -38,9 +38,9 @@ class Keeping:
     def __init__(self, keeper: LeaseKeeper, beats: Beats) -> None:
         self.keeper = keeper
         self.beats = beats
-        self.lost: list[UUID] = []
+        self.lost: list[tuple[UUID, int]] = []
         self.cancelled: list[UUID] = []
-        keeper.on_lost(self.lost.append)
+        keeper.on_lost(lambda run_id, epoch: self.lost.append((run_id, epoch)))
         keeper.on_cancel(self.cancelled.append)
 
 
@@ -72,7 +72,7 @@ async def test_beats_go_on_while_the_event_loop_is_blocked() -> None:
 
         during = [moment for moment in kept.beats.times if began < moment < began + 0.8]
         assert len(during) >= 4
-        assert kept.keeper.has_lease(run_id)
+        assert kept.keeper.has_lease(run_id, 1)
     assert kept.lost == []
 
 
@@ -84,9 +84,9 @@ async def test_run_is_given_up_before_its_lease_ends_when_beats_fail() -> None:
 
         await until(lambda: bool(kept.lost))
 
-        assert not kept.keeper.has_lease(run_id)
+        assert not kept.keeper.has_lease(run_id, 1)
         assert time.monotonic() - since < 0.4
-    assert set(kept.lost) == {run_id}
+    assert set(kept.lost) == {(run_id, 1)}
 
 
 async def test_run_missed_once_is_kept_and_missed_twice_is_lost() -> None:
@@ -118,5 +118,5 @@ async def test_process_that_was_stopped_gives_up_at_its_first_look() -> None:
         kept.keeper.hold(run_id, 1, since=time.monotonic() - 20)
         kept.keeper.drop_expired()
 
-        assert run_id in kept.lost
-        assert not kept.keeper.has_lease(run_id)
+        assert (run_id, 1) in kept.lost
+        assert not kept.keeper.has_lease(run_id, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from flotilla_common.errors import AbortedError, FailedPreconditionError, NotFoundError
@@ -16,6 +16,7 @@ from flotilla_orchestrator.stores.run_store import DueOutboxEntry, RunAppend
 
 LEASE = timedelta(seconds=6)
 KEY_LIFE = timedelta(hours=24)
+CANCEL_GRACE = timedelta(seconds=1.5)
 
 
 class InMemoryRunStore:
@@ -56,30 +57,47 @@ class InMemoryRunStore:
             lease.expires_at = self._state.now() - timedelta(microseconds=1)
             lease.is_handed_back = True
 
+    async def next_claim_s(self) -> float | None:
+        """Returns the seconds until the next claim finds something."""
+        now = self._state.now()
+        moments = [lease.expires_at for lease in self._state.leases.values()]
+        moments += [moment for moment, _ in self._heeded_by().values()]
+        moments += [now for _ in self._cancelled_while_waiting()]
+        return min(((moment - now).total_seconds() for moment in moments), default=None)
+
     async def claim(self, *, owner: UUID, limit: int) -> Sequence[OwnedRun]:
-        """Takes over runs whose lease has ended."""
-        due = [item for item in self._state.leases.items() if item[1].expires_at < self._state.now()]
-        due.sort(key=lambda item: item[1].expires_at)
-        return [self._claim(run_id, lease, owner) for run_id, lease in due[:limit]]
+        """Takes over runs whose lease has ended, and what is to be cancelled."""
+        now = self._state.now()
+        due = [item for item in self._state.leases.items() if item[1].expires_at < now]
+        due = sorted(due, key=lambda item: item[1].expires_at)[:limit]
+        unheeded = {run_id: lease for run_id, (moment, lease) in self._heeded_by().items() if moment < now}
+        claimed = [self._claim(run_id, lease, owner) for run_id, lease in due if run_id not in unheeded]
+        for run_id, lease in unheeded.items():
+            claimed.append(self._claim(run_id, replace(lease, is_handed_back=True), owner))
+        for run_id in self._cancelled_while_waiting():
+            lease = LeaseRecord(owner, self._state.runs[run_id].epoch, now, now, is_handed_back=True)
+            claimed.append(self._claim(run_id, lease, owner))
+        return claimed
 
     async def beat(self, runs: Mapping[UUID, int], *, owner: UUID) -> Mapping[UUID, bool]:
         """Extends leases; returns for each that is still owned whether a cancel was asked."""
         leases = {run_id: one for run_id, one in self._leases_of(runs, owner).items() if not one.is_handed_back}
         for lease in leases.values():
             lease.expires_at = self._state.now() + LEASE
-        return {run_id: self._state.runs[run_id].is_cancel_requested for run_id in leases}
+        return {run_id: self._state.runs[run_id].cancel_at is not None for run_id in leases}
 
     async def request_cancel(self, run_id: UUID, *, tenant_id: UUID, user_id: UUID) -> Run:
         """Stores the wish to cancel and returns the run."""
         run = self._state.runs.get(run_id)
         if run is None or (run.new.tenant_id, run.new.user_id) != (tenant_id, user_id):
             raise NotFoundError("the run does not exist", reason="run_not_found")
-        run.is_cancel_requested |= not run.status.is_terminal
+        if not run.status.is_terminal:
+            run.cancel_at = run.cancel_at or self._state.now()
         return run.to_run()
 
     async def cancel_requests(self, runs: Sequence[UUID]) -> set[UUID]:
         """Returns those of the runs whose cancellation was asked for."""
-        return {run_id for run_id in runs if (run := self._state.runs.get(run_id)) and run.is_cancel_requested}
+        return {run_id for run_id in runs if (run := self._state.runs.get(run_id)) and run.cancel_at}
 
     async def due_outbox(self, *, limit: int, lock_s: float) -> Sequence[DueOutboxEntry]:
         """Takes entries that are due."""
@@ -99,6 +117,21 @@ class InMemoryRunStore:
             entry, _ = self._state.outbox[key]
             self._state.outbox[key] = (entry, self._state.now() + timedelta(seconds=delay_s))
 
+    def _heeded_by(self) -> dict[UUID, tuple[datetime, LeaseRecord]]:
+        """Returns the owned runs that are to be cancelled, and until when their owner may do it."""
+        return {
+            run_id: (max(asked_at, lease.claimed_at) + CANCEL_GRACE, lease)
+            for run_id, lease in self._state.leases.items()
+            if (asked_at := self._state.runs[run_id].cancel_at)
+        }
+
+    def _cancelled_while_waiting(self) -> list[UUID]:
+        return [
+            run_id
+            for run_id, run in self._state.runs.items()
+            if run.status is RunStatus.WAITING and run.cancel_at and run_id not in self._state.leases
+        ]
+
     def _was_accepted(self, run: NewRun, owner: UUID) -> bool:
         lease = self._state.leases.get(run.run_id)
         first = self._state.events.get(run.run_id, {}).get(1)
@@ -111,7 +144,7 @@ class InMemoryRunStore:
         now = self._state.now()
         self._state.tenants[run.thread_id] = run.tenant_id
         self._state.runs[run.run_id] = RunRecord(run, now, run.idempotency_key)
-        self._state.leases[run.run_id] = LeaseRecord(owner, 1, now + LEASE)
+        self._state.leases[run.run_id] = LeaseRecord(owner, 1, now + LEASE, now)
         self._state.events[run.run_id] = {1: (1, run.accepted_event)}
         return True
 
@@ -204,10 +237,10 @@ class InMemoryRunStore:
         }
 
     def _claim(self, run_id: UUID, lease: LeaseRecord, owner: UUID) -> OwnedRun:
-        record = self._state.runs[run_id]
+        record, now = self._state.runs[run_id], self._state.now()
         record.attempt += not lease.is_handed_back
         record.epoch = lease.epoch + 1
-        self._state.leases[run_id] = LeaseRecord(owner, record.epoch, self._state.now() + LEASE)
+        self._state.leases[run_id] = LeaseRecord(owner, record.epoch, now + LEASE, now)
         new = record.new
         return OwnedRun(
             run_id=run_id,
@@ -221,9 +254,9 @@ class InMemoryRunStore:
             attempt=record.attempt,
             input=new.input,
             last_sequence=max(self._state.events[run_id]),
-            deadline_at=record.created_at + timedelta(seconds=new.time_limit_s),
+            remaining_s=new.time_limit_s - (now - record.created_at).total_seconds(),
             traceparent=new.traceparent,
-            cancel_requested=record.is_cancel_requested,
+            cancel_requested=record.cancel_at is not None,
         )
 
 

@@ -29,7 +29,7 @@ class RunRecord:
     status: RunStatus = RunStatus.RUNNING
     epoch: int = 1
     attempt: int = 1
-    is_cancel_requested: bool = False
+    cancel_at: datetime | None = None
     finished_at: datetime | None = None
     end: FinishedRun | None = None
 
@@ -64,6 +64,7 @@ class LeaseRecord:
     owner: UUID
     epoch: int
     expires_at: datetime
+    claimed_at: datetime
     is_handed_back: bool = False
 
 

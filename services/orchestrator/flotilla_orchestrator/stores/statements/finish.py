@@ -56,7 +56,9 @@ c AS (
   SELECT run_id, model, tenant_id, sum(input_tokens), sum(output_tokens), sum(cost)
   FROM unnest(%(u_run_id)b::uuid[], %(u_model)b::text[], %(u_input)b::bigint[], %(u_output)b::bigint[],
     %(u_cost)b::bigint[]) u(run_id, model, input_tokens, output_tokens, cost)
-  JOIN r USING (run_id) GROUP BY run_id, model, tenant_id),
+  JOIN r USING (run_id) GROUP BY run_id, model, tenant_id
+  ON CONFLICT (run_id, model) DO UPDATE SET input_tokens = EXCLUDED.input_tokens,
+    output_tokens = EXCLUDED.output_tokens, cost_micro_usd = EXCLUDED.cost_micro_usd),
 d AS (
   INSERT INTO outbox (tenant_id, user_id, run_id, kind, payload)
   SELECT tenant_id, user_id, run_id, kind, payload

@@ -47,6 +47,7 @@ IS_BUSY = "SELECT run_id FROM runs WHERE thread_id = ANY(%(thread_ids)s) AND sta
 
 # The usage ledger stays, and so does the outbox.
 DELETE = (
+    "DELETE FROM leases l USING runs r WHERE l.run_id = r.run_id AND r.thread_id = ANY(%(thread_ids)s)",
     "DELETE FROM events e USING runs r WHERE e.run_id = r.run_id AND r.thread_id = ANY(%(thread_ids)s)",
     "DELETE FROM runs WHERE thread_id = ANY(%(thread_ids)s)",
     "DELETE FROM checkpoint_writes WHERE thread_id = ANY(%(thread_ids)s)",
