@@ -77,6 +77,20 @@ check-terraform: ## terraform/: format, offline tests, and that the chart takes 
 chart: setup ## Bring up to date what is derived in the chart: agents, README, dashboard, golden renders
 	@tools=$$(charts/checks/tools.sh) && PATH="$$tools:$$PATH" $(BIN)/python charts/checks/update.py
 
+.PHONY: images
+images: ## Build the five images by docker; REGISTRY=… VERSION=… and ARGS=--push or --sign publish them
+	@services/images $(ARGS)
+
+.PHONY: chart-push
+chart-push: ## Package the chart as VERSION and push it to oci://REGISTRY/charts
+	@test -n "$(REGISTRY)" -a -n "$(VERSION)" || { echo "say REGISTRY=… VERSION=…"; exit 2; }
+	@helm package charts/flotilla --version $(VERSION) --app-version $(VERSION) --destination dist
+	@helm push dist/flotilla-$(VERSION).tgz oci://$(REGISTRY)/charts
+
+.PHONY: kind
+kind: ## A cluster on this machine by kind, with ingress and metrics (needs docker, kind, helm, kubectl)
+	@k8s/kind-up
+
 .PHONY: protos
 protos: setup ## Generate libs/protos from protos
 	@$(BIN)/python protos/generate.py
