@@ -50,7 +50,7 @@ def test_every_colour_migrates_and_is_looked_at_first(two_colours: list[Manifest
 
 def test_the_preflight_has_what_the_services_will_have(rendered: list[Manifest]) -> None:
     for job in preflights(rendered):
-        for container in pod_spec(job)["containers"]:
+        for container in [each for each in pod_spec(job)["containers"] if each["name"] in SERVICES]:
             [settings] = [
                 each
                 for each in of_kind(rendered, "ConfigMap")
@@ -68,6 +68,16 @@ def test_the_preflight_runs_without_the_secrets_so_that_it_can_name_them(product
         for source in volume.get("projected", {}).get("sources", []):
             assert source["secret"]["optional"] is True
         assert volume.get("secret", {"optional": True})["optional"] is True
+
+
+def test_the_preflight_looks_for_the_owners_secret_where_a_hook_needs_it(
+    production: list[Manifest], development: list[Manifest]
+) -> None:
+    with_hook, without = (
+        [each["name"] for each in pod_spec(preflights(found)[0])["containers"]] for found in (production, development)
+    )
+
+    assert set(with_hook) - set(without) == {"migration"}
 
 
 def test_what_hooks_need_comes_before_them_and_goes_after_them(rendered: list[Manifest]) -> None:

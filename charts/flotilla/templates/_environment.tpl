@@ -26,6 +26,7 @@ GATEWAY_KEY_PEPPER_FILE: {{ $secrets }}/key-pepper
 GATEWAY_ADMIN_KEY_FILE: {{ $secrets }}/admin-key
 {{- end }}
 GATEWAY_CORS_ORIGINS: {{ join "," $values.gateway.corsOrigins | quote }}
+GATEWAY_TRUSTED_PROXIES: {{ join "," $values.gateway.trustedProxies | quote }}
 GATEWAY_REQUESTS_PER_MINUTE: {{ $values.gateway.requestsPerMinute | quote }}
 {{- end }}
 {{- if .facts.agents }}

@@ -46,3 +46,37 @@ helm.sh/hook-output-log-policy: hook-failed
 {{- end -}}
 {{- toJson $files -}}
 {{- end -}}
+
+{{/* Where the migration is a hook it would wait for its Secret without a word, so the preflight looks at that too. */}}
+{{- define "flotilla.preflightMigration" -}}
+{{- $secrets := .root.Values.secrets -}}
+{{- $name := include "flotilla.secretName" (dict "root" .root "kind" "migration") -}}
+{{- $file := printf "%s/owner-url" (include "flotilla.secretsDir" .) -}}
+{{- $complaint := printf "secrets.migration: there is no Secret %s with the key %s in the namespace %s" $name $secrets.migration.keys.url .root.Release.Namespace -}}
+- name: migration
+  image: {{ include "flotilla.image" (dict "root" .root "service" "gateway" "color" .color) }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  command:
+    - python
+    - /etc/flotilla/preflight/preflight.py
+    - migration
+    - {{ dict $file $complaint | toJson | squote }}
+  terminationMessagePolicy: FallbackToLogsOnError
+  securityContext:
+    {{- include "flotilla.containerSecurity" . | nindent 4 }}
+  resources:
+    requests: { cpu: 10m, memory: 32Mi }
+    limits: { memory: 64Mi }
+  volumeMounts:
+    - { name: script, mountPath: /etc/flotilla/preflight, readOnly: true }
+    - { name: migration-secrets, mountPath: {{ include "flotilla.secretsDir" . }}, readOnly: true }
+{{- end -}}
+
+{{- define "flotilla.preflightMigrationVolume" -}}
+- name: migration-secrets
+  secret:
+    secretName: {{ include "flotilla.secretName" (dict "root" .root "kind" "migration") }}
+    defaultMode: 0440
+    optional: true
+    items: [{ key: {{ .root.Values.secrets.migration.keys.url }}, path: owner-url }]
+{{- end -}}
