@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -38,11 +39,13 @@ def images(node: Node) -> Images:
 def empty_release(node: Node, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """A namespace that enforces `restricted`, with nothing in it yet."""
     release = Release(node, images, tmp_path_factory.mktemp("values"))
-    release.create_namespace()
+    keep = bool(os.environ.get("FLOTILLA_E2E_KEEP"))
+    release.create_namespace(keep=keep)
     try:
         yield release
     finally:
-        release.delete_namespace()
+        if not keep:
+            release.delete_namespace()
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +53,8 @@ def installed(empty_release: Release) -> Release:
     """The release, installed once."""
     began = time.monotonic()
     outcome = must(empty_release.upgrade())
-    figures.note("install", {"ready, seconds": round(time.monotonic() - began, 1)})
+    empty_release.install_s = round(time.monotonic() - began, 1)
+    figures.note("install", {"ready, seconds": empty_release.install_s})
     assert "would violate" not in outcome.stderr, outcome.stderr
     return empty_release
 

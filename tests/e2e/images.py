@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterable
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from e2e.node import ROOT, SCRIPTS, Node, in_builder, in_image_store
 SERVICES = ("gateway", "orchestrator", "memory", "tool", "evaluator")
 REPOSITORY = "localhost/flotilla-e2e"
 STORES = ("postgres", "redis")
-SOURCES = (".dockerignore", "requirements.lock", "services/Dockerfile", "libs", "services")
+SOURCES = (".dockerignore", "requirements.lock", "libs", "services")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,12 @@ class Images:
 
 def prepare_images(node: Node) -> Images:
     """Builds what is not built yet, loads what is not loaded yet, and forgets what earlier sources made."""
-    tag = os.environ.get("FLOTILLA_E2E_TAG") or _hash([ROOT / source for source in SOURCES])
-    first, second = f"{tag}-a", f"{tag}-b"
-    wanted = [_build(node, service, version) for version in (first, second) for service in SERVICES]
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy, because sources that are being edited must not make the two versions differ.
+        _copy_sources(Path(folder))
+        tag = os.environ.get("FLOTILLA_E2E_TAG") or _hash(Path(folder))
+        first, second = f"{tag}-a", f"{tag}-b"
+        wanted = [_build(node, Path(folder), service, version) for version in (first, second) for service in SERVICES]
     stores = {} if node.is_given else {store: _build_store(node, store) for store in STORES}
     wanted += stores.values()
     _load(node, wanted)
@@ -50,28 +54,27 @@ def sizes_mb(images: Images) -> dict[str, int]:
     return {service: int(float(sizes[f"{REPOSITORY}/{service}:{images.first}"].split()[0])) for service in SERVICES}
 
 
-def _hash(paths: Iterable[Path]) -> str:
+def _copy_sources(folder: Path) -> None:
+    for source in SOURCES:
+        place = folder / source
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "cli"))
+        else:
+            shutil.copy2(ROOT / source, place)
+
+
+def _hash(folder: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(file for path in paths for file in _files(path)):
-        digest.update(f"{file.relative_to(ROOT.parent)}\0".encode() + file.read_bytes() + b"\0")
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def _files(path: Path) -> Iterable[Path]:
-    if path.is_file():
-        return [path]
-    left_out = {"__pycache__", "cli"}
-    return [
-        file
-        for file in path.rglob("*")
-        if file.is_file() and not left_out & set(file.parts) and ".egg-info" not in str(file)
-    ]
-
-
-def _build(node: Node, service: str, tag: str) -> str:
+def _build(node: Node, sources: Path, service: str, tag: str) -> str:
     name = f"{REPOSITORY}/{service}:{tag}"
     arguments = ["--build-arg", f"SERVICE={service}", "--build-arg", f"VERSION={tag}"]
-    return _built(node, name, ["-f", str(ROOT / "services/Dockerfile"), *arguments, "-t", name, str(ROOT)])
+    return _built(node, name, ["-f", str(sources / "services/Dockerfile"), *arguments, "-t", name, str(sources)])
 
 
 def _build_store(node: Node, store: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.command import Outcome, must
-from e2e.images import REPOSITORY, Images
+from e2e.images import REPOSITORY, SERVICES, Images
 from e2e.node import ROOT, Node
 
 CHART = ROOT / "charts" / "flotilla"
@@ -19,6 +19,12 @@ NAME = "flotilla"
 HOST = "e2e.flotilla.localhost"
 ADMIN_KEY = "fl_devadmin0_flotillaDevelopmentAdministratorKey00000000"
 """The publicly known one of values-development.yaml."""
+
+KINDS = (
+    *("pods", "deployments", "statefulsets", "services", "ingresses", "networkpolicies", "serviceaccounts"),
+    *("configmaps", "secrets", "jobs", "poddisruptionbudgets", "persistentvolumeclaims"),
+)
+"""What a release is made of."""
 
 
 @dataclass(slots=True)
@@ -31,19 +37,23 @@ class Release:
     """Where values files are written."""
     version: str = ""
     """Tag of the images that were installed last."""
+    install_s: float = 0.0
     is_changed: bool = False
     """Set by scenarios that leave it another than they found it."""
     _files: int = field(default=0, init=False)
 
-    def create_namespace(self) -> None:
-        """Makes a new namespace that enforces the Pod Security standard `restricted`."""
+    def create_namespace(self, *, keep: bool) -> None:
+        """Makes a namespace that enforces the Pod Security standard `restricted`, or keeps the one there is."""
+        if keep and self.node.try_kubectl("get", "namespace", NAMESPACE).status == 0:
+            return
         self.delete_namespace()
         self.node.kubectl("create", "namespace", NAMESPACE)
         labels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn", "audit")]
         self.node.kubectl("label", "namespace", NAMESPACE, *labels)
 
     def delete_namespace(self) -> None:
-        """Removes the namespace and all that is in it."""
+        """Removes the namespace and all that is in it, without waiting for anybody's work."""
+        self.node.try_kubectl("--namespace", NAMESPACE, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
         self.node.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s")
 
     def upgrade(
@@ -91,9 +101,24 @@ class Release:
         """Returns the name of a service's Deployment."""
         return f"{NAME}-{service}-blue"
 
+    def state(self) -> dict[str, str]:
+        """Returns what every object of the release is at this moment; what is changed or made anew shows."""
+        return {
+            f"{kind} {one['metadata']['name']}": _identity(one)
+            for kind in KINDS
+            for one in self.objects(kind, "-l", f"app.kubernetes.io/instance={NAME}")
+            if "helm.sh/hook" not in one["metadata"].get("annotations", {})
+            and one["metadata"]["labels"]["app.kubernetes.io/component"] not in ("preflight", "test")
+        }
+
     def metrics(self, pod: str) -> str:
         """Returns a pod's metrics, as Prometheus would read them."""
         return self.node.kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9090/proxy/metrics")
+
+    def wait_until_rolled_out(self) -> None:
+        """Waits until only pods of the newest version take traffic."""
+        for service in SERVICES:
+            self.kubectl("rollout", "status", f"deployment/{self.workload(service)}", "--timeout=300s", timeout_s=310)
 
     def wait_until_settled(self, patience_s: float = 120) -> None:
         """Waits until no pod is on its way in or out."""
@@ -111,6 +136,14 @@ class Release:
         file = self.folder / f"values-{self._files}.yaml"
         file.write_text(json.dumps(values))
         return str(file)
+
+
+def _identity(one: Mapping[str, Any]) -> str:
+    """Its id, and the number of its text: status changes neither."""
+    metadata = one["metadata"]
+    has_status = one["kind"] in ("Pod", "Job", "PersistentVolumeClaim")
+    version = metadata.get("generation") or ("" if has_status else metadata["resourceVersion"])
+    return f"{metadata['uid']} {version}"
 
 
 def is_settled(release: Release) -> bool:
