@@ -11,7 +11,7 @@ from fakes.kubernetes_api import FakeKubernetes
 Json = dict[str, Any]
 
 _PROGRAM = """#!{python}
-import json, pathlib, sys, urllib.request
+import json, os, pathlib, sys, urllib.request
 home = pathlib.Path(__file__).parent
 arguments = sys.argv[1:]
 with (home / "calls.jsonl").open("a") as calls:
@@ -25,6 +25,8 @@ for path, content in answer.get("changes", []):
     for method, body in (("PUT", json.dumps(content).encode()), ("POST", b"")):
         request = urllib.request.Request("{api}" + path, data=body, method=method)
         urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request).close()
+if "signal" in answer:
+    os.kill(os.getpid(), answer["signal"])
 sys.stdout.write(answer.get("stdout", ""))
 sys.stderr.write(answer.get("stderr", ""))
 sys.exit(answer.get("exit_code", 0))

@@ -58,6 +58,8 @@ class Change:
 
     def _failure(self, outcome: Outcome) -> CommandError:
         said = f"helm failed: {first_error(outcome.stderr or outcome.stdout)}"
+        if outcome.exit_code < 0:
+            said = f"helm was killed by signal {-outcome.exit_code}"
         try:
             history = self.helm.read_history(self.target)
         except CommandError as failure:

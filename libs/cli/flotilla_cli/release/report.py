@@ -55,7 +55,7 @@ def _show(report: Report) -> None:
         f"{escape(str(report.target))}: revision {current.number} [{colour}]{escape(current.status)}[/], "
         f"{current.updated:%Y-%m-%d %H:%M:%S}, {escape(current.chart)}\n"
     )
-    columns = ("service", "colour", "ready", "new kind", "restarts", "image")
+    columns = ("service", "colour", "ready", "updated", "restarts", "image")
     show_table(columns, [_row(report, workload) for workload in report.release.workloads])
 
 

@@ -86,7 +86,7 @@ class RolloutWatch:
             return
         # Read now: when helm goes back, the pod is gone, and so is its log.
         self.failures[pod.name] = Failure(pod, reason, self._read_log(pod) or (known.log if known else []))
-        if pod.created >= self.started_at:
+        if pod.created >= self.started_at and pod.name not in self._told:
             self._say(pod.name, pod.service, reason)
 
     def _notice_laggard(self, pod: Pod) -> None:
@@ -126,4 +126,4 @@ def _label(workload: Workload) -> str:
 def _progress(workload: Workload) -> str:
     if workload.is_settled:
         return f"{workload.ready}/{workload.desired} ready"
-    return f"{workload.updated}/{workload.desired} of the new kind, {workload.ready} ready at all"
+    return f"{workload.updated}/{workload.desired} updated, {workload.ready} ready"

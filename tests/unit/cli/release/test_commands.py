@@ -131,6 +131,18 @@ def test_a_pod_that_recovers_is_not_blamed(flotilla: Flotilla, helm: FakeHelm, k
     assert "memory: pod" not in done.stderr
 
 
+def test_a_killed_helm_is_said_with_the_repair(flotilla: Flotilla, helm: FakeHelm) -> None:
+    helm.plays_history(revision(1, "deployed"))
+    helm.plays_history(revision(1, "deployed"), revision(2, "pending-upgrade", "Preparing upgrade"))
+    helm.plays("upgrade", signal=9)
+
+    done = flotilla(*DEPLOY)
+
+    assert done.returncode == 1
+    assert "helm was killed by signal 9" in done.stderr
+    assert "revision 2 is pending-upgrade; to repair it: flotilla rollback 1" in done.stderr
+
+
 def test_a_first_install_that_fails_leaves_nothing(flotilla: Flotilla, helm: FakeHelm) -> None:
     helm.plays("upgrade", stderr="WARNING: old\nError: INSTALLATION FAILED: no\n", exit_code=1)
 
