@@ -18,6 +18,7 @@ import orjson
 import uvloop
 
 from benchmarks.cases import CASES, Case, Peer
+from benchmarks.crash import CASE as CRASH
 from benchmarks.crash import CrashOutcome, as_endpoint, kill_orchestrators
 from benchmarks.peers import Endpoint, development_model, litellm_proxy, raw_proxy
 from benchmarks.platform import running_platform
@@ -34,8 +35,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="flotilla-bench-") as folder:
         work = Path(folder)
         with development_model(work) as model:
-            outcomes = _measure(cases, work, model, arguments.litellm)
-            crash = None if arguments.only else _crash(work, model)
+            outcomes = _measure(cases, work, model, arguments.litellm) if cases else []
+            crash = _crash(work, model) if arguments.only in CRASH.name else None
     if arguments.json is not None:
         arguments.json.write_bytes(
             orjson.dumps(as_json(outcomes, crash), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
@@ -78,7 +79,7 @@ def _shortened(case: Case, arguments: argparse.Namespace) -> Case:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", default="", help="cases whose name has this text, without the kill test")
+    parser.add_argument("--only", default="", help="cases whose name has this text")
     parser.add_argument("--rounds", type=int, help="at most so many of each case")
     parser.add_argument("--seconds", type=float, help="of each round, instead of the case's own")
     parser.add_argument("--litellm", type=Path, default=_ENVIRONMENT, help="where LiteLLM is or will be installed")

@@ -40,6 +40,8 @@ class Case:
     seconds: float = 5.0
     """Of each round, for each peer."""
     rounds: int = 5
+    ramp_s: float = 0.0
+    """Over which the users of a closed loop arrive; they count in `seconds`."""
     chats_per_s: float = 0.0
     """Above 0, chats begin at this rate whatever becomes of those before (open loop)."""
 
@@ -55,6 +57,8 @@ CASES = (
         "50 tokens, 20 ms apart, c64", 64, tokens=50, is_streamed=True, pace=Pace.EVERY_20_MS, rounds=3,
         peers=(Peer.FLOTILLA, Peer.RAW),
     ),
-    Case("600 users, 1-s model", 600, pace=Pace.AFTER_A_SECOND, peers=(Peer.FLOTILLA,), seconds=12, rounds=1),
-    Case("1500 users, 1-s model", 1500, pace=Pace.AFTER_A_SECOND, peers=(Peer.FLOTILLA,), seconds=15, rounds=1),
+    Case("600 users, 1-s model", 600, pace=Pace.AFTER_A_SECOND, peers=(Peer.FLOTILLA,), seconds=14, rounds=1, ramp_s=2),
+    Case(
+        "1500 users, 1-s model", 1500, pace=Pace.AFTER_A_SECOND, peers=(Peer.FLOTILLA,), seconds=20, rounds=1, ramp_s=5,
+    ),
 )  # fmt: skip

@@ -44,15 +44,18 @@ async def sample(endpoint: Endpoint, case: Case) -> Sample:
         if case.chats_per_s:
             await _open_loop(session, endpoint, case, until, ledger)
         else:
-            users = (_user(session, endpoint, case, until, ledger) for _ in range(case.users))
-            await asyncio.gather(*users)
+            waits_s = (case.ramp_s * number / case.users for number in range(case.users))
+            await asyncio.gather(*(_user(session, endpoint, case, wait_s, until, ledger) for wait_s in waits_s))
         elapsed = time.perf_counter() - started
         await asyncio.sleep(_SETTLE_S)
         after = _cpu(endpoint.pids)
     return Sample(ledger, elapsed, {name: after[name] - before[name] for name in after})
 
 
-async def _user(session: aiohttp.ClientSession, endpoint: Endpoint, case: Case, until: float, ledger: Ledger) -> None:
+async def _user(
+    session: aiohttp.ClientSession, endpoint: Endpoint, case: Case, wait_s: float, until: float, ledger: Ledger
+) -> None:
+    await asyncio.sleep(wait_s)
     while time.perf_counter() < until:
         await chat(session, endpoint, case, next(_NUMBERS), ledger)
 
