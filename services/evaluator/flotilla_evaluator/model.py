@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -104,8 +105,7 @@ class Viewer:
     user_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class PagePosition:
+class PagePosition(NamedTuple):
     """The last run of a page; the next page is older than it."""
 
     finished_at: datetime

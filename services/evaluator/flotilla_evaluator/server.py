@@ -9,11 +9,11 @@ from flotilla.common.v1 import message_pb2
 from flotilla.evaluator.v1 import evaluator_service_pb2 as pb
 from flotilla.evaluator.v1 import evaluator_service_pb2_grpc as pb_grpc
 from flotilla_common.request import current_identity
+from flotilla_common.rpc.fields import read_id, read_page_token, read_span, read_time, write_page_token
 from grpc.aio import ServicerContext
 
-from flotilla_evaluator.model import Message, Observation, Role, Score, ScoredObservation, ToolCall, Usage
+from flotilla_evaluator.model import Message, Observation, PagePosition, Role, Score, ScoredObservation, ToolCall, Usage
 from flotilla_evaluator.service import EvaluatorService
-from flotilla_evaluator.wire import read_id, read_page_token, read_span, read_time, write_page_token
 
 Context = ServicerContext[Any, Any]
 
@@ -52,7 +52,7 @@ class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
             current_identity(),
             agent=request.agent,
             page_size=request.page_size,
-            after=read_page_token(request.page_token),
+            after=read_page_token(request.page_token, PagePosition),
         )
         return pb.ListObservationsResponse(
             observations=map(_scored, page.observations), next_page_token=write_page_token(page.next)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -132,8 +133,7 @@ class LoadedContext:
     core_blocks: Sequence[CoreBlock] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PagePosition:
+class PagePosition(NamedTuple):
     """The last memory of a page; the next page is older than it."""
 
     created_at: datetime

@@ -9,11 +9,11 @@ from flotilla.common.v1 import message_pb2
 from flotilla.memory.v1 import memory_service_pb2 as pb
 from flotilla.memory.v1 import memory_service_pb2_grpc as pb_grpc
 from flotilla_common.request import current_identity, current_request
+from flotilla_common.rpc.fields import read_id, read_optional_id, read_page_token, read_time, write_page_token
 from grpc.aio import ServicerContext
 
-from flotilla_memory.model import Memory, MemoryKind, Speaker, SpokenMessage, Turn
+from flotilla_memory.model import Memory, MemoryKind, PagePosition, Speaker, SpokenMessage, Turn
 from flotilla_memory.service import MemoryService
-from flotilla_memory.wire import read_id, read_optional_id, read_page_token, read_time, write_page_token
 
 Context = ServicerContext[Any, Any]
 
@@ -66,7 +66,7 @@ class MemoryServicer(pb_grpc.MemoryServiceServicer):
     async def ListMemories(self, request: pb.ListMemoriesRequest, context: Context) -> pb.ListMemoriesResponse:
         """Returns a page of memories."""
         page = await self._service.list_memories(
-            current_identity(), page_size=request.page_size, after=read_page_token(request.page_token)
+            current_identity(), page_size=request.page_size, after=read_page_token(request.page_token, PagePosition)
         )
         return pb.ListMemoriesResponse(
             memories=map(_to_proto, page.memories), next_page_token=write_page_token(page.next)

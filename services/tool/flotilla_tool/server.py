@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import orjson
 from flotilla.common.v1 import message_pb2
 from flotilla.tool.v1 import tool_service_pb2 as pb
 from flotilla.tool.v1 import tool_service_pb2_grpc as pb_grpc
-from flotilla_common.errors import InvalidArgumentError
 from flotilla_common.request import current_identity
+from flotilla_common.rpc.fields import read_id
 from grpc.aio import ServicerContext
 
 from flotilla_tool.model import Batch, Outcome, Result, ToolCall, ToolSpec
@@ -44,15 +43,13 @@ class ToolServicer(pb_grpc.ToolServiceServicer):
 
 
 def _batch(request: pb.InvokeBatchRequest) -> Batch:
-    try:
-        run_id = UUID(request.run_id)
-    except ValueError:
-        raise InvalidArgumentError("run_id is not a UUID.", field="run_id") from None
     calls = [
         ToolCall(call.tool_call_id, call.name, call.arguments_json, call.idempotency_key)
         for call in request.invocations
     ]
-    return Batch(run_id=run_id, calls=calls, allowed_tools=frozenset(request.allowed_tools))
+    return Batch(
+        run_id=read_id(request.run_id, field="run_id"), calls=calls, allowed_tools=frozenset(request.allowed_tools)
+    )
 
 
 def _tool(spec: ToolSpec) -> pb.Tool:

@@ -228,6 +228,18 @@ async def test_tool_that_breaks_after_its_effect_is_unknown_and_never_repeated(
     assert "after the effect" not in first.content
 
 
+async def test_log_of_a_crash_says_where_and_never_what(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+    with acting_as(person()):
+        await results(tool, call("transfer", "k", to="Ada", how="crashes"))
+
+    (record,) = [record for record in caplog.records if record.message == "tool crashed"]
+    fields = vars(record)
+    assert (fields["tool"], fields["error"]) == ("transfer", "RuntimeError")
+    assert fields["frames"][-1].endswith(" invoke")
+    assert record.exc_info is None
+    assert "after the effect" not in str(fields)
+
+
 async def test_idempotent_tool_that_hangs_has_failed(tool: Tool) -> None:
     with acting_as(person()):
         (result,) = await results(tool, call("save", to="Ada", how="hangs"))

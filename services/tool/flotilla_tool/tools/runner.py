@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
+from traceback import extract_tb
 
 from opentelemetry import trace
 
@@ -44,8 +46,8 @@ class ToolRunner:
             return Result(Outcome.FAILED, error.message, reason=error.reason)
         except TimeoutError:
             return _unfinished(spec, f"The tool took longer than {spec.timeout_s:g} s.", reason="timeout")
-        except Exception:  # noqa: BLE001 - the tool boundary: a tool's defect must not end the others of its batch
-            _log.exception("tool crashed", extra={"tool": spec.name, "run_id": str(invocation.caller.run_id)})
+        except Exception as error:  # noqa: BLE001 - the tool boundary: a tool's defect must not end the others
+            _log.error("tool crashed", extra=_where(spec, invocation, error))
             return _unfinished(spec, "The tool failed unexpectedly.", reason="tool_crashed")
 
 
@@ -55,6 +57,13 @@ def storable(content: str, cap_bytes: int) -> str:
     if len(raw) <= cap_bytes:
         return raw.decode()
     return raw[:cap_bytes].decode(errors="ignore") + f"… [cut: {len(raw)} bytes, shown are {cap_bytes}]"
+
+
+def _where(spec: ToolSpec, invocation: Invocation, error: Exception) -> dict[str, object]:
+    """Returns what a log may say of a crash: not the error's text, which may quote the call's arguments."""
+    frames = [f"{Path(at.filename).name}:{at.lineno} {at.name}" for at in extract_tb(error.__traceback__)[-8:]]
+    run_id = str(invocation.caller.run_id)
+    return {"tool": spec.name, "run_id": run_id, "error": type(error).__name__, "frames": frames}
 
 
 def _unfinished(spec: ToolSpec, sentence: str, *, reason: str) -> Result:
