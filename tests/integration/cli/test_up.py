@@ -215,3 +215,16 @@ def test_down_leaves_no_process_and_data_survives_a_kill(tmp_path: Path) -> None
     assert find_marked(str(installation.home)) == []
     assert not any(psutil.pid_exists(process["pid"]) for process in second["processes"])
     assert "does not run" in installation.run("status", code=1).stderr
+
+
+def test_wrong_agent_file_is_named_by_line_before_any_service_starts(tmp_path: Path) -> None:
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    (agents / "mine.yaml").write_text("name: mine\npattern: react\nprompt: mine.md\nfoo: 1\n")
+    installation = Installation(tmp_path / "a home", free_port())
+
+    done = installation.run("up", "--port", str(installation.port), "--agents", str(agents), code=1)
+
+    assert f"{agents}/mine.yaml:4:1: unknown key 'foo'" in done.stderr
+    assert "gateway-1" not in done.stdout
+    assert find_marked(str(installation.home)) == []

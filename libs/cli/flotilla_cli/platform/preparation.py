@@ -1,6 +1,9 @@
 """What must exist before the services start: keys, roles, databases, schemas."""
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
 
 import psycopg
 from flotilla_common.identity import generate_key_pair
@@ -27,6 +30,22 @@ def make_keys(home: Home) -> None:
         from flotilla_gateway.auth.credentials import mint_key
 
         write_private(home.admin_key_file, mint_key())
+
+
+async def require_valid_agents(folder: Path) -> None:
+    """Raises CommandError with each fault of the agents' files and its line."""
+    # In a process of its own: it loads LangGraph, which the supervisor does without.
+    validation = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "flotilla_cli", "agents", "validate", str(folder), stdout=PIPE, stderr=PIPE
+    )
+    try:
+        said, complaint = await validation.communicate()
+    finally:
+        if validation.returncode is None:
+            validation.kill()
+    if validation.returncode:
+        faults = [line for line in said.decode().splitlines() if not line.endswith(": valid")]
+        raise CommandError("\n  ".join(["the agents' files are wrong", *(faults or complaint.decode().splitlines())]))
 
 
 async def prepare_database(platform: Platform) -> None:

@@ -14,7 +14,7 @@ from flotilla_cli.home import Home
 from flotilla_cli.platform.layout import Platform, lay_out
 from flotilla_cli.platform.plan import Plan
 from flotilla_cli.platform.port_holders import require_free
-from flotilla_cli.platform.preparation import make_keys, migrate_schemas, prepare_database
+from flotilla_cli.platform.preparation import make_keys, migrate_schemas, prepare_database, require_valid_agents
 from flotilla_cli.platform.table import services, stores
 from flotilla_cli.supervisor.leftovers import stop_marked
 from flotilla_cli.supervisor.log_files import tail
@@ -73,15 +73,19 @@ class Runner:
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self) -> None:
-        await asyncio.to_thread(self._platform.postgres.initialise)
-        self._platform.valkey.configure()
-        await self._supervisor.start(stores(self._platform))
-        await prepare_database(self._platform)
+        # Finding what is wrong with the agents takes as long as the stores take to start.
+        await _all(require_valid_agents(self._platform.plan.agents), self._start_stores())
         # The services wait for their schemas by themselves, and loading their code takes longer than the migrations.
         await _all(migrate_schemas(self._platform), self._supervisor.start(*services(self._platform)))
         await asyncio.to_thread(ensure_developer_key, self._home, self._platform.url)
         self._status.is_ready = True
         self._changed()
+
+    async def _start_stores(self) -> None:
+        await asyncio.to_thread(self._platform.postgres.initialise)
+        self._platform.valkey.configure()
+        await self._supervisor.start(stores(self._platform))
+        await prepare_database(self._platform)
 
     async def _stop(self) -> None:
         self._status.is_ready = False
