@@ -33,6 +33,7 @@ class Images:
 
 def prepare_images(node: Node) -> Images:
     """Builds what is not built yet, loads what is not loaded yet, and forgets what earlier sources made."""
+    steps_before = set() if node.is_given else _build_steps()
     with tempfile.TemporaryDirectory() as folder:
         # A copy, because sources that are being edited must not make the two versions differ.
         _copy_sources(Path(folder))
@@ -44,6 +45,9 @@ def prepare_images(node: Node) -> Images:
     _load(node, wanted)
     if not node.is_given:
         _forget_all_but(set(wanted))
+        if _build_steps() - steps_before:
+            # What the new ones share with the old stays, so the next build still starts from the installed wheels.
+            in_builder(["rmi", *steps_before])
     return Images(first, second, stores)
 
 
@@ -101,6 +105,11 @@ def _load(node: Node, names: list[str]) -> None:
         must(run(*shlex.split(loader), *names, env=node.env, timeout_s=1200))
     else:
         must(run(str(SCRIPTS / "image-load"), *names, timeout_s=1200))
+
+
+def _build_steps() -> set[str]:
+    """Returns the ids of what builds left without a name."""
+    return set(must(in_builder(["images", "--quiet", "--no-trunc", "--filter", "dangling=true"])).stdout.split())
 
 
 def _forget_all_but(wanted: set[str]) -> None:

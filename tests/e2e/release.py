@@ -35,11 +35,9 @@ class Release:
     images: Images
     folder: Path
     """Where values files are written."""
-    version: str = ""
-    """Tag of the images that were installed last."""
     install_s: float = 0.0
-    is_changed: bool = False
-    """Set by scenarios that leave it another than they found it."""
+    _applied: str | None = field(default=None, init=False)
+    """What was installed last, or None when that is not known."""
     _files: int = field(default=0, init=False)
 
     def create_namespace(self, *, keep: bool) -> None:
@@ -56,25 +54,31 @@ class Release:
         self.node.try_kubectl("--namespace", NAMESPACE, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
         self.node.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s")
 
-    def upgrade(
-        self, values: Mapping[str, Any] | None = None, *, version: str = "", options: tuple[str, ...] = ()
-    ) -> Outcome:
+    def upgrade(self, values: Mapping[str, Any] | None = None, *, version: str = "") -> Outcome:
         """Installs or upgrades to exactly these values over the e2e ones; may fail."""
-        self.version = version or self.version or self.images.first
+        version = version or self.images.first
         files = [str(CHART / "values-development.yaml"), str(Path(__file__).with_name("values.yaml"))]
-        files += [self._written(self._images_values()), self._written(values or {})]
+        files += [self._written(self._images_values(version)), self._written(values or {})]
         chosen = [part for file in files for part in ("--values", file)]
         wait = ("--wait", "--timeout", "8m")
-        return self.node.helm(
-            "upgrade", "--install", NAME, str(CHART), "--namespace", NAMESPACE, *chosen, *wait, *options
-        )
+        outcome = self.node.helm("upgrade", "--install", NAME, str(CHART), "--namespace", NAMESPACE, *chosen, *wait)
+        self._applied = None if outcome.status else json.dumps([version, values or {}])
+        return outcome
+
+    def ensure(self, values: Mapping[str, Any] | None = None) -> None:
+        """Brings the release to these values of the first version with all pods ready, whatever went on before."""
+        if self._applied != json.dumps([self.images.first, values or {}]):
+            must(self.upgrade(values))
+        self.wait_until_settled()
 
     def rollback(self) -> None:
         """Goes back to the revision before."""
+        self._applied = None
         must(self.node.helm("rollback", NAME, "--namespace", NAMESPACE, "--wait", "--timeout", "8m"))
 
     def uninstall(self) -> Outcome:
         """Removes the release and waits for its objects' end."""
+        self._applied = None
         return must(self.node.helm("uninstall", NAME, "--namespace", NAMESPACE, "--wait", "--timeout", "5m"))
 
     def revision(self) -> int:
@@ -120,12 +124,12 @@ class Release:
         for service in SERVICES:
             self.kubectl("rollout", "status", f"deployment/{self.workload(service)}", "--timeout=300s", timeout_s=310)
 
-    def wait_until_settled(self, patience_s: float = 120) -> None:
+    def wait_until_settled(self, patience_s: float = 150) -> None:
         """Waits until no pod is on its way in or out."""
         wait_until("all pods are ready and none is leaving", lambda: is_settled(self), patience_s=patience_s)
 
-    def _images_values(self) -> dict[str, Any]:
-        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": self.version}}
+    def _images_values(self, version: str) -> dict[str, Any]:
+        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": version}}
         if stores := self.images.stores:
             values["postgres"] = {"image": stores["postgres"]}
             values["valkey"] = {"image": stores["redis"], "command": ["redis-server"]}

@@ -59,23 +59,27 @@ class Arrivals:
         return [round(self.first_run_s[name] - ready, 1) for name, ready in list(self.ready_s.items())[1:]]
 
 
-def test_pods_that_are_added_share_the_load_and_leave_without_a_cut(release: Release, edge: Edge) -> None:
-    release.is_changed = True
-    assert release.upgrade(SCALED).status == 0
-    release.wait_until_settled()
-    arrivals = Arrivals(release)
+@pytest.fixture
+def scaled(installed: Release) -> Release:
+    """The release with an autoscaler for the orchestrator."""
+    installed.ensure(SCALED)
+    return installed
+
+
+def test_pods_that_are_added_share_the_load_and_leave_without_a_cut(scaled: Release, edge: Edge) -> None:
+    arrivals = Arrivals(scaled)
 
     with running_load(edge, BUSY) as busy:
         began = time.monotonic()
         wait_until("three orchestrators have work", lambda: arrivals.look() >= 3, patience_s=180)
         grown_s = time.monotonic() - began
         time.sleep(5)
-        before = _accepted(release)
+        before = _accepted(scaled)
         time.sleep(20)
-        shares = [count - before.get(name, 0.0) for name, count in _accepted(release).items()]
+        shares = [count - before.get(name, 0.0) for name, count in _accepted(scaled).items()]
     with running_load(edge, QUIET) as quiet:
         began = time.monotonic()
-        wait_until("one orchestrator is left", lambda: len(release.pods("orchestrator")) == 1, patience_s=240)
+        wait_until("one orchestrator is left", lambda: len(scaled.pods("orchestrator")) == 1, patience_s=240)
         shrunk_s = time.monotonic() - began
 
     mean = sum(shares) / len(shares)

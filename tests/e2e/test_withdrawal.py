@@ -13,7 +13,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
 def test_uninstall_leaves_the_volume_and_nothing_else(release: Release) -> None:
-    release.is_changed = True
     began = time.monotonic()
 
     release.uninstall()
