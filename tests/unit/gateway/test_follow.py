@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+import pytest
 from flotilla.orchestrator.v1 import event_pb2 as events
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla.orchestrator.v1.run_pb2 import Run
 from flotilla.orchestrator.v1.thread_pb2 import Agent
-from flotilla_common.errors import CancelledError
+from flotilla_common.errors import UnavailableError
 from flotilla_gateway.runs.follow import Patience, RunFollower
 
 RUN_ID = "0197c000-0000-7000-8000-00000000000a"
@@ -71,30 +72,12 @@ async def test_silent_stream_is_replaced_and_nothing_comes_twice() -> None:
     assert orchestrator.positions == [0, 2]
 
 
-async def test_silent_acceptance_is_asked_for_again() -> None:
+async def test_silent_acceptance_is_refused_for_now_once_patience_ends() -> None:
     orchestrator = FreezingOrchestrator(frozen_after=[0])
+    follower = RunFollower(orchestrator, Patience(start_s=0.05))
 
-    sequences = await _sequences(orchestrator)
+    with pytest.raises(UnavailableError) as caught:
+        await follower.accept(pb.StartRunRequest(run_id=RUN_ID))
 
-    assert sequences == [2, 3, 4]
-    assert orchestrator.positions == [0, 0]
-
-
-class CuttingOrchestrator(FreezingOrchestrator):
-    """Its connection ends under the first start."""
-
-    async def start_run(self, request: pb.StartRunRequest) -> AsyncGenerator[Sequence[events.RunEvent], None]:
-        if not self.positions:
-            self.positions.append(-1)
-            raise CancelledError("the call to orchestrator was cancelled")
-        async for batch in super().start_run(request):
-            yield batch
-
-
-async def test_start_that_somebody_else_cancelled_is_sent_again() -> None:
-    orchestrator = CuttingOrchestrator(frozen_after=[])
-
-    sequences = await _sequences(orchestrator)
-
-    assert sequences == [2, 3, 4]
-    assert orchestrator.positions == [-1, 0]
+    assert caught.value.retry_after_s
+    assert orchestrator.positions == [0]

@@ -53,8 +53,9 @@ class Patience:
     watch_s: float = 60.0
     """After that, without one good stream in between: a take-over needs up to 10 s."""
     silence_s: float = 5.0
-    """After that a stream is doubted and another one takes its place: an orchestrator that is frozen, or behind a
-    partition, keeps its connection for up to 40 s without a word."""
+    """After that the stream of an accepted run is doubted and another one takes its place: an orchestrator that is
+    frozen, or behind a partition, keeps its connection for up to 40 s without a word. An acceptance is not doubted
+    before `start_s`: asking again would only add to the load that makes it late."""
     first_wait_s: float = 0.05
     longest_wait_s: float = 1.0
 
@@ -84,7 +85,7 @@ class RunFollower:
         while True:
             self._stream = self._orchestrator.start_run(request)
             try:
-                batch = await self._next(self._stream)
+                batch = await self._next(self._stream, self._patience.start_s)
             except (UnavailableError, CancelledError) as error:
                 # Nobody here has cancelled it: its connection reached its age while the orchestrator was busy.
                 if not await waits.next():
@@ -137,7 +138,7 @@ class RunFollower:
         stream = self._stream or self._orchestrator.watch_run(self.run_id, after_sequence=self._last)
         self._stream = stream
         try:
-            while (batch := await self._next(stream)) is not None:
+            while (batch := await self._next(stream, self._patience.silence_s)) is not None:
                 fresh = self._fresh(batch)
                 if fresh is None:
                     # Something is missing: the next stream begins after what we have.
@@ -151,10 +152,11 @@ class RunFollower:
             self._stream = None
             await stream.aclose()
 
-    async def _next(self, stream: AsyncGenerator[Sequence[RunEvent], None]) -> Sequence[RunEvent] | None:
+    @staticmethod
+    async def _next(stream: AsyncGenerator[Sequence[RunEvent], None], patience_s: float) -> Sequence[RunEvent] | None:
         """Returns the stream's next batch, or None when it has ended or been silent for too long."""
         try:
-            async with asyncio.timeout(self._patience.silence_s):
+            async with asyncio.timeout(patience_s):
                 return await anext(stream, None)
         except TimeoutError:
             return None
