@@ -57,6 +57,7 @@ CASES = (
         "50 tokens, 20 ms apart, c64", 64, tokens=50, is_streamed=True, pace=Pace.EVERY_20_MS, rounds=3,
         peers=(Peer.FLOTILLA, Peer.RAW),
     ),
+    Case("50 streams for a minute", 50, tokens=50, is_streamed=True, peers=(Peer.FLOTILLA,), seconds=60, rounds=1),
     Case("600 users, 1-s model", 600, pace=Pace.AFTER_A_SECOND, peers=(Peer.FLOTILLA,), seconds=14, rounds=1, ramp_s=2),
     Case(
         "1500 users, 1-s model", 1500, pace=Pace.AFTER_A_SECOND, peers=(Peer.FLOTILLA,), seconds=20, rounds=1, ramp_s=5,
