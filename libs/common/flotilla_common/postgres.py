@@ -25,6 +25,11 @@ EVERY_TENANT = "*"
 """The value of the setting that row-level security lets see all rows."""
 ROLE_PREFIX = "flotilla_"
 OPEN_TIMEOUT_S = 10.0
+"""How long the database may take to answer at start, and how long a connection is tried again on its own.
+
+Its pauses double, so that after a long outage the next try would come late; once it gave up, whoever needs a connection
+begins anew.
+"""
 PREPARED_MAX = 500
 _ERRORS: tuple[tuple[type[Exception], type[FlotillaError], str, str], ...] = (
     # The first row that fits counts: psycopg's own OperationalError is the parent of the others.
@@ -65,6 +70,7 @@ async def open_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=wait_s,
+        reconnect_timeout=OPEN_TIMEOUT_S,
         kwargs={"autocommit": True, "prepare_threshold": 2},
         configure=_configure,
         check=_check_open,

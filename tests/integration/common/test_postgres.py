@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from uuid import UUID, uuid4
 
 import psycopg
@@ -12,6 +14,7 @@ from fakes.servers import PostgresServer, ServiceDatabase
 from flotilla_cli.embedded.provision import OWNER, drop_database, provision_database, role_of
 from flotilla_common.errors import AbortedError, DeadlineExceededError, UnavailableError
 from flotilla_common.postgres import Pool, map_database_errors, open_pool, system_transaction, tenant_transaction
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 TABLE = """
@@ -182,6 +185,55 @@ async def test_database_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPa
     with pytest.raises(UnavailableError, match="the database is away"):
         async with open_pool("postgresql://nobody@127.0.0.1:1/none", min_size=1, max_size=1):
             raise AssertionError("opened")
+
+
+async def test_pool_is_back_soon_after_the_database(url: str) -> None:
+    given = conninfo_to_dict(url)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        passing.append(asyncio.current_task())
+        there = await asyncio.open_connection(str(given["host"]), int(str(given["port"])))
+        opened.extend([writer, there[1]])
+        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+
+    opened: list[asyncio.StreamWriter] = []
+    passing: list[asyncio.Task[None] | None] = []
+    proxy = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    port = proxy.sockets[0].getsockname()[1]
+    through = make_conninfo(url, host="127.0.0.1", port=port)
+    async with open_pool(through, min_size=1, max_size=1, wait_s=0.2) as pool:
+        proxy.close()
+        for writer in opened:
+            writer.transport.abort()
+        away_until = time.monotonic() + 8
+        while time.monotonic() < away_until:
+            await _answers(pool)
+        assert not await _answers(pool)
+        proxy = await asyncio.start_server(pass_on, "127.0.0.1", port)
+        back = time.monotonic()
+        while not await _answers(pool):
+            assert time.monotonic() - back < 4.5
+    proxy.close()
+    await asyncio.gather(*(task for task in passing if task))
+
+
+async def _answers(pool: Pool) -> bool:
+    try:
+        with map_database_errors():
+            async with pool.connection() as connection:
+                await connection.execute("SELECT 1")
+    except UnavailableError:
+        return False
+    return True
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 def test_fixture_of_services_still_fits(database: Callable[[str], ServiceDatabase]) -> None:
