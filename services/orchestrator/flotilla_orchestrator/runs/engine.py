@@ -122,6 +122,7 @@ class RunEngine:
         """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
         await self._expel(run.run_id)
         self._begin(run, plan, past, since=since)
+        self._hub.reread(run.run_id)
 
     def cancel(self, run_id: UUID) -> None:
         """Stops a run of this process and ends it as cancelled; of another one's it says that there may be work."""

@@ -84,6 +84,9 @@ class Reaper:
         since = time.monotonic()
         async with asyncio.timeout(_CALL_TIMEOUT_S):
             claimed = await self._store.claim(owner=self._owner, limit=min(self._engine.free, _MOST_AT_ONCE))
+        if self._engine.is_draining:
+            await self._store.release({run.run_id: run.epoch for run in claimed}, owner=self._owner)
+            return self._interval_s
         results = await asyncio.gather(*(self._go_on(run, since) for run in claimed), return_exceptions=True)
         for run, result in zip(claimed, results, strict=True):
             if isinstance(result, Exception):

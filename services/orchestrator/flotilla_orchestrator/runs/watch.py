@@ -49,6 +49,11 @@ class _Watcher:
         self._waiting.extend(events)
         return True
 
+    def miss(self) -> None:
+        """Has the reader look into the database, because there may be events that nobody pushes."""
+        self.has_missed = True
+        self._arrived.set()
+
     def cut(self) -> None:
         """Ends the watching after what is in memory."""
         self.is_cut = True
@@ -162,6 +167,11 @@ class WatchHub:
         self._has_watchers.set()
         self._metrics.watchers.inc()
         return RunView(run_id, watcher, self._reader, has_ended=has_ended, on_close=self._unsubscribe)
+
+    def reread(self, run_id: UUID) -> None:
+        """Has the run's watchers read what its last owner wrote, which from now on no poll finds."""
+        for watcher in self._watchers.get(run_id, ()):
+            watcher.miss()
 
     def close(self) -> None:
         """Cuts all views, also those to come, because this process goes."""

@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fakes.model_script import Reply, ScriptedModel, always, in_turn
-from fakes.run_engine import EngineRig, asked, engine_rig, is_dense, kinds, read_all, read_run, text_of, until
+from fakes.run_engine import (
+    FAST,
+    EngineRig,
+    asked,
+    decoded,
+    engine_rig,
+    is_dense,
+    kinds,
+    read_all,
+    read_run,
+    text_of,
+    until,
+)
 from fakes.run_stores import Stores, stores_on_postgres
 from flotilla.orchestrator.v1 import event_pb2, run_pb2
 from flotilla_common.postgres import Pool
@@ -158,6 +170,31 @@ async def test_drain_hands_back_and_another_process_goes_on_at_once(stores: Stor
     assert is_dense(log)
     assert "".join(event.token.text for event in log) == LONG
     assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 1)
+
+
+async def test_watcher_reads_what_the_dead_owner_wrote_before_the_new_one_speaks(
+    stores: Stores, tmp_path: Path
+) -> None:
+    holding, silent = ScriptedModel(always(LONG, hold_after=4)), ScriptedModel(always(LONG, hold_after=0))
+    never_polls = replace(FAST, poll_interval_s=60)
+    async with engine_rig(stores, tmp_path, silent, times=never_polls) as survivor, AsyncExitStack() as crash:
+        dead = await crash.enter_async_context(engine_rig(stores, tmp_path, holding))
+        new = asked(dead, "Count")
+        await dead.start(new)
+        with survivor.engine.watch(await read_run(stores, new)) as watching:
+            first = decoded(await anext(watching))
+            await asyncio.wait_for(holding.holding.wait(), 5)
+            await dead.engine._active[new.run_id].journal.commit()
+            await crash.aclose()
+            await stores.time.pass_by(LEASE)
+            await asyncio.wait_for(silent.holding.wait(), 5)
+
+            seen = decoded(await asyncio.wait_for(anext(watching), 5))
+            silent.go_on.set()
+            rest = await read_all(watching)
+
+    assert "".join(event.token.text for event in [*first, *seen]) == "one two three four"
+    assert "".join(event.token.text for event in [*first, *seen, *rest]) == LONG
 
 
 async def test_process_that_claims_its_own_run_again_executes_it_once(stores: Stores, tmp_path: Path) -> None:
