@@ -87,8 +87,6 @@ class Route(Settings):
     sends_metadata: bool = False
     context_window: int = Field(default=128_000, ge=256)
     """Tokens, input and output together."""
-    resume: Literal["replay", "prefill"] = "replay"
-    """How a reply goes on after a take-over: made again and compared, or continued from its beginning."""
     dimensions: int | None = Field(default=None, ge=1)
     """The vectors' length, for embedding models that can be told."""
     max_concurrency: int = Field(default=256, ge=1)

@@ -120,7 +120,6 @@ class ReplyStreamer:
         streamed: list[str],
     ) -> None:
         """Adds one stream's parts to the reply; `streamed` keeps what the log holds, also when the stream breaks."""
-        # A route with resume "prefill" would continue from `streamed` here instead of comparing.
         comparison = ReplyComparison("".join(streamed))
         stream = cast("AsyncGenerator[StreamPart, None]", self._models.stream(request, routes=routes))
         async with aclosing(stream) as parts:
