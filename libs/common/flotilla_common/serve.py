@@ -101,11 +101,20 @@ async def open_server(
     """Starts the server with interceptors, health on both ports and metrics; stops it on leaving, without a drain."""
     health = Health((service_name, *full_service_names))
     await health.set_serving(False)
+    closing: list[asyncio.Task[None]] = []
+
+    async def let_go() -> None:
+        # NOT_SERVING moves calls to peers that clients know already. Only a connection that says goodbye makes them
+        # resolve the name again and find those that came later; calls that are on it go on to their end.
+        closing.append(asyncio.create_task(server.stop(settings.drain_max_s), name="close connections"))
+        if drain is not None:
+            await drain()
+
     lifecycle = Lifecycle(
         work=Work(),
         drain_max_s=settings.drain_max_s,
         stop_taking=lambda: health.set_serving(False),
-        drain=drain,
+        drain=let_go,
     )
     verifier = IdentityVerifier(settings.identity_keys_dir, service_name, issuers=issuers)
     interceptor = ServerInterceptor(
@@ -121,7 +130,7 @@ async def open_server(
     async with (
         health.open_port(settings.host, settings.health_port) as health_port,
         serve_metrics(settings.metrics_port, settings.host, lifecycle) as metrics_port,
-        _started(server, health),
+        _started(server, health, closing),
     ):
         _log.info("serving", extra={"port": port, "health_port": health_port, "metrics_port": metrics_port})
         yield RunningServer(port, health_port, metrics_port, lifecycle, health)
@@ -135,7 +144,7 @@ def settle_garbage_collector() -> None:
 
 
 @asynccontextmanager
-async def _started(server: aio.Server, health: Health) -> AsyncIterator[None]:
+async def _started(server: aio.Server, health: Health, closing: Collection[asyncio.Task[None]]) -> AsyncIterator[None]:
     await server.start()
     await health.set_serving(True)
     try:
@@ -143,3 +152,4 @@ async def _started(server: aio.Server, health: Health) -> AsyncIterator[None]:
     finally:
         await health.set_serving(False)
         await asyncio.shield(server.stop(STOP_GRACE_S))
+        await asyncio.gather(*closing)

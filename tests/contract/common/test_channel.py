@@ -197,3 +197,26 @@ async def test_watchers_of_health_do_not_count_as_work(serve: Serve, signer: Ide
     await until(lambda: peer.server.lifecycle.work.in_flight == 0)
     async with asyncio.timeout(2):
         assert await peer.server.lifecycle.drain()
+
+
+async def test_draining_server_says_goodbye_and_ends_its_calls(serve: Serve) -> None:
+    may_end = asyncio.Event()
+
+    async def slow(request: bytes, context: Any) -> bytes:
+        await may_end.wait()
+        return b"done"
+
+    peer = await serve(Unary=slow)
+    call = asyncio.create_task(ask(peer.channel, 1))
+    await until(lambda: peer.server.lifecycle.work.in_flight == 1)
+    async with bare_channel(peer.server.port) as other:
+        stub: Any = HealthStub(other)
+        await stub.Check(HealthCheckRequest())
+        draining = asyncio.create_task(peer.server.lifecycle.drain())
+
+        await until(lambda: other.get_state() is not grpc.ChannelConnectivity.READY)
+
+    assert not draining.done()
+    may_end.set()
+    assert await call == {b"done": 1}
+    assert await draining

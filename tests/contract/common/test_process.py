@@ -132,7 +132,7 @@ async def test_drain_answers_when_the_work_is_done_and_the_process_lives_on(runn
         assert running.process.returncode is None
         with pytest.raises(AioRpcError) as caught:
             await watch_of(channel, "nobody")
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     running.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(10):
         assert await running.process.wait() == 0
