@@ -7,6 +7,10 @@ APP_ENV: {{ $values.appEnv }}
 {{ $prefix }}_LOG_LEVEL: {{ .values.logLevel }}
 {{ $prefix }}_LOG_FORMAT: {{ .values.logFormat }}
 {{ $prefix }}_DRAIN_MAX_S: {{ .values.drain.maxSeconds | quote }}
+{{- if eq .service "orchestrator" }}
+{{- /* Runs end where they are as long as there is time; what is left then is handed over while there still is some. */}}
+ORCHESTRATOR_DRAIN_GRACE_S: {{ max 2 (sub .values.drain.maxSeconds 10) | quote }}
+{{- end }}
 {{ $prefix }}_DATABASE_URL_FILE: {{ $secrets }}/database-url
 {{- if ne .service "gateway" }}
 {{ $prefix }}_IDENTITY_KEYS_DIR: {{ include "flotilla.identityDir" . }}
