@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ class Entry:
     last: int
     """Where the right answer stops counting."""
     began_s: float
-    """On the monotonic clock."""
+    """On the monotonic clock, as all moments."""
     seconds: float = 0.0
     longest_silence_s: float = 0.0
+    silent_from_s: float = 0.0
     run_id: str = ""
     text: str = ""
     failure: str = ""
@@ -32,9 +34,20 @@ class Entry:
     """The version of the agent that made the answer."""
     attempt: int = 0
 
+    @property
+    def right_answer(self) -> list[str]:
+        """Returns the words that nobody else's answer has."""
+        return [f"({self.number})", *counted(self.last)]
+
+    def hear(self, *, since: float) -> None:
+        """Notes a sign of life, the one before it having come at `since`."""
+        silence_s = time.monotonic() - since
+        if silence_s > self.longest_silence_s:
+            self.longest_silence_s, self.silent_from_s = silence_s, since
+
     def judge(self) -> None:
         """Finds an answer that came and is not right."""
-        if not self.failure and self.text.split() != counted(self.last):
+        if not self.failure and self.text.split() != self.right_answer:
             self.failure = "wrong answer" if self.text else "empty answer"
 
 
@@ -62,7 +75,7 @@ class Ledger:
             if entry.run_id:
                 run = edge.run(entry.run_id)
                 entry.release, entry.attempt = run["release"], run["attempt"]
-                if run["status"] != "success" and not entry.failure:
+                if run["status"] != "succeeded" and not entry.failure:
                     entry.failure = f"the run is {run['status']}"
 
     def figures(self) -> dict[str, object]:
@@ -88,7 +101,7 @@ def _wrong_log(log: list[tuple[int, dict[str, Any]]], entry: Entry) -> str:
     if [number for number, _ in log] != list(range(1, len(log) + 1)):
         return "events have a gap or a double"
     answer = log[-1][1].get("answer", {}).get("content", "")
-    if answer.split() != counted(entry.last):
+    if answer.split() != entry.right_answer:
         return "the log has no right answer"
     return "" if answer.startswith(entry.text) else "the log has another answer"
 

@@ -122,7 +122,7 @@ class Load:
                 if line == "data: [DONE]":
                     entry.failure = entry.failure if entry.failure.startswith("error") else ""
                 elif line.startswith("data: "):
-                    entry.longest_silence_s = max(entry.longest_silence_s, time.monotonic() - heard)
+                    entry.hear(since=heard)
                     heard = time.monotonic()
                     _take(entry, json.loads(line[6:]))
 

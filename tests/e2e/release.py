@@ -129,7 +129,9 @@ class Release:
         wait_until("all pods are ready and none is leaving", lambda: is_settled(self), patience_s=patience_s)
 
     def _images_values(self, version: str) -> dict[str, Any]:
-        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": version}}
+        # By colour, because the development model is not part of one: it stands for a provider, and is not upgraded.
+        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": self.images.first}}
+        values["rollout"] = {"colors": {"blue": {"image": {"tag": version}}}}
         if stores := self.images.stores:
             values["postgres"] = {"image": stores["postgres"]}
             values["valkey"] = {"image": stores["redis"], "command": ["redis-server"]}

@@ -31,6 +31,7 @@ def test_a_wrong_value_changes_nothing(release: Release, values: dict[str, Any],
     outcome = release.upgrade(values)
 
     assert outcome.status != 0
-    said = outcome.said
+    # Why an image does not come is known to the node alone.
+    said = outcome.said + release.kubectl("get", "events", "--field-selector", "reason=Failed")
     assert all(word in said for word in words), said
     assert release.state() == before
