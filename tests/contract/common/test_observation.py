@@ -8,13 +8,13 @@ import urllib.request
 from typing import Any
 
 import pytest
-from contract.common.peer import IDENTITY, SERVICE, Serve, all_of, bare_channel, metric
+from contract.common.peer import IDENTITY, SERVICE, Serve, all_of, bare_channel, metric, until
 from flotilla_common.errors import InternalError, NotFoundError
 from flotilla_common.request import acting_as
 from flotilla_common.rpc import trace_context
 from grpc.aio import AioRpcError
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
@@ -44,6 +44,12 @@ class Tracing:
     def names(self) -> list[tuple[str, str]]:
         return [(span.name, span.kind.name) for span in self.exporter.get_finished_spans()]
 
+    async def spans_of_one_call(self) -> list[ReadableSpan]:
+        """Returns the server's, the client's and the request's span, once all have ended: the answer comes first."""
+        await until(lambda: len(self.exporter.get_finished_spans()) == 3)
+        by_kind = {span.kind.name: span for span in self.exporter.get_finished_spans()}
+        return [by_kind[kind] for kind in ("SERVER", "CLIENT", "INTERNAL")]
+
 
 @pytest.fixture
 def tracing(monkeypatch: pytest.MonkeyPatch) -> Tracing:
@@ -63,8 +69,8 @@ async def test_one_trace_goes_from_caller_to_method(serve: Serve, tracing: Traci
 
     assert seen == f"{trace_id:032x} True".encode()
     path = f"{SERVICE}/{kind}"
-    assert tracing.names() == [(path, "SERVER"), (path, "CLIENT"), ("request", "INTERNAL")]
-    server, client, request = tracing.exporter.get_finished_spans()
+    server, client, request = await tracing.spans_of_one_call()
+    assert [span.name for span in (server, client, request)] == [path, path, "request"]
     assert server.parent is not None
     assert client.parent is not None
     assert server.parent.span_id == client.context.span_id
@@ -113,7 +119,7 @@ async def test_failed_call_marks_both_spans(serve: Serve, tracing: Tracing) -> N
     with acting_as(IDENTITY), tracing.tracer.start_as_current_span("request"), pytest.raises(AioRpcError):
         await peer.Unary(b"")
 
-    server, client, _ = tracing.exporter.get_finished_spans()
+    server, client, _ = await tracing.spans_of_one_call()
     assert [server.status.status_code.name, client.status.status_code.name] == ["ERROR", "ERROR"]
     assert [dict(span.attributes or {})["rpc.grpc.status_code"] for span in (server, client)] == [13, 13]
 
