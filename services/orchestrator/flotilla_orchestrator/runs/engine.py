@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from flotilla_common.errors import FlotillaError, ResourceExhaustedError, UnavailableError
+from flotilla_common.errors import ResourceExhaustedError, UnavailableError
 
 from flotilla_orchestrator.graphs.catalogue import Release
 from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus
 from flotilla_orchestrator.runs.execution import Parts, RunExecution
 from flotilla_orchestrator.runs.failures import Failure
+from flotilla_orchestrator.runs.handback import ActiveRun, HandBack, wait_for_tasks
 from flotilla_orchestrator.runs.journal import RunJournal
 from flotilla_orchestrator.runs.lease import LeaseKeeper
+from flotilla_orchestrator.runs.loops import stop_tasks
 from flotilla_orchestrator.runs.past import LoggedPast
 from flotilla_orchestrator.runs.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.watch import RunView, WatchHub
@@ -38,14 +40,6 @@ class EngineLimits:
     """How long runs may go on by themselves before they are handed back."""
     stop_grace_s: float = 2.0
     """How long a stopped execution may take to let go."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Active:
-    run: OwnedRun
-    journal: RunJournal
-    stop: StopSignal
-    task: asyncio.Task[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +67,10 @@ class RunEngine:
         self._store = neighbours.store
         self._hub = neighbours.hub
         self._keeper = neighbours.keeper
-        self._owner = owner
         self._limits = limits
+        self._hand_back = HandBack(neighbours.store, owner, parts.metrics, limits.stop_grace_s)
         self._on_finished = on_finished
-        self._active: dict[UUID, _Active] = {}
+        self._active: dict[UUID, ActiveRun] = {}
         self._on_cancelled_elsewhere: Callable[[], None] = lambda: None
         self.is_draining = False
         """Whether this process takes no more runs."""
@@ -149,20 +143,13 @@ class RunEngine:
     async def drain(self) -> None:
         """Takes no more runs, lets those there are end for a moment, and hands the rest back."""
         self.stop_claiming()
-        await self._wait_for_tasks(self._limits.drain_grace_s)
-        left = dict(self._active)
-        for active in left.values():
-            active.stop.request(StopReason.HANDED_BACK)
-        await self._wait_for_tasks(self._limits.stop_grace_s)
-        await self._hand_back([active for active in left.values() if active.stop.reason is StopReason.HANDED_BACK])
+        await wait_for_tasks(list(self._active.values()), self._limits.drain_grace_s)
+        await self._hand_back.give(list(self._active.values()))
         self._hub.close()
 
     async def close(self) -> None:
         """Stops every execution without a word; what is left of them is claimed when their leases end."""
-        tasks = [active.task for active in self._active.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop_tasks([active.task for active in self._active.values()])
 
     def _admit(self) -> None:
         metrics = self._parts.metrics
@@ -209,7 +196,7 @@ class RunEngine:
             execution.execute(), name=f"run {run.run_id}", context=contextvars.Context()
         )
         stop.bind(task)
-        self._active[run.run_id] = _Active(run, journal, stop, task)
+        self._active[run.run_id] = ActiveRun(run, journal, stop, task)
         self._parts.metrics.active.set(len(self._active))
         task.add_done_callback(partial(self._let_go, run))
 
@@ -234,34 +221,3 @@ class RunEngine:
         self._on_finished()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("an execution failed outside its graph", extra={"run_id": str(run.run_id)}, exc_info=error)
-
-    async def _wait_for_tasks(self, timeout_s: float) -> None:
-        tasks = [active.task for active in self._active.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
-
-    async def _hand_back(self, left: list[_Active]) -> None:
-        """Stores what was made and ends the leases, so that another process goes on at once."""
-        if not left:
-            return
-        await asyncio.gather(*(self._last_flush(active) for active in left))
-        mine = {active.run.run_id: active.run.epoch for active in left if not active.journal.is_lost}
-        try:
-            await self._store.release(mine, owner=self._owner)
-        except FlotillaError as error:
-            _log.warning("runs could not be handed back", extra={"runs": len(mine), "error": error.message})
-            return
-        self._parts.metrics.handed_back.inc(len(mine))
-        _log.info("runs handed back", extra={"runs": len(mine)})
-
-    async def _last_flush(self, active: _Active) -> None:
-        try:
-            async with asyncio.timeout(self._limits.stop_grace_s):
-                await active.journal.commit()
-        except (FlotillaError, TimeoutError) as error:
-            _log.warning(
-                "a run's last events are not stored", extra={"run_id": str(active.run.run_id), "error": str(error)}
-            )
-        if not active.task.done():
-            # It does not let go: its epoch is spent, so that it cannot write beside the next owner.
-            active.task.cancel()

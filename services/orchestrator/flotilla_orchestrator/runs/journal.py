@@ -37,9 +37,6 @@ class _Pending:
     writes: list[PendingWrites] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.events or self.checkpoints or self.writes)
-
 
 @dataclass(frozen=True, slots=True)
 class Flush:
@@ -75,11 +72,6 @@ class RunJournal:
     def is_lost(self) -> bool:
         """Whether the run was found to belong to somebody else."""
         return self._lost is not None
-
-    @property
-    def has_pending(self) -> bool:
-        """Whether the next flush has something to write."""
-        return bool(self._pending or self._tokens)
 
     def token(self, speaker: Speaker, text: str) -> None:
         """Adds text to a reply; it is stored with the clock's next flush, the run's first one at once."""

@@ -128,4 +128,4 @@ async def test_lost_journal_fails_those_who_wait_and_tells_once() -> None:
     with pytest.raises(LeaseLostError):
         await made.commit()
     assert told.losses == 1
-    assert not made.has_pending
+    assert made.take().waiters == []
