@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psycopg
+
 FLOTILLA = str(Path(sys.executable).parent / "flotilla")
 
 
@@ -85,6 +87,19 @@ class RunningPlatform:
     def kill(self, process: dict[str, Any], how: signal.Signals = signal.SIGKILL) -> None:
         """Sends a signal to one process of this platform."""
         os.kill(process["pid"], how)
+
+    def database(self) -> psycopg.Connection:
+        """Connects to the platform's database as its operator does."""
+        [row] = self.processes("postgres")
+        password = (self.home / "secrets" / "postgres-superuser").read_text().strip()
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=row["ports"]["sql"],
+            user="postgres",
+            password=password,
+            dbname="flotilla",
+            autocommit=True,
+        )
 
     def metrics_text(self, process: dict[str, Any]) -> str:
         """Returns what one process shows at /metrics."""

@@ -182,7 +182,7 @@ def cutting(platform: RunningPlatform, *, a_second: float) -> Iterator[list[Any]
             connection.execute("SELECT pg_terminate_backend(%s)", [pid])
             cuts.append(name)
 
-    with superuser(platform) as connection:
+    with platform.database() as connection:
         thread = threading.Thread(target=cut, args=[connection])
         thread.start()
         try:
@@ -190,19 +190,3 @@ def cutting(platform: RunningPlatform, *, a_second: float) -> Iterator[list[Any]
         finally:
             stopping.set()
             thread.join()
-
-
-@contextmanager
-def superuser(platform: RunningPlatform) -> Iterator[psycopg.Connection]:
-    """Connects to the platform's database as an operator does."""
-    [row] = platform.processes("postgres")
-    password = (platform.home / "secrets" / "postgres-superuser").read_text().strip()
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=row["ports"]["sql"],
-        user="postgres",
-        password=password,
-        dbname="flotilla",
-        autocommit=True,
-    ) as connection:
-        yield connection
