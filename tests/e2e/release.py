@@ -69,6 +69,7 @@ class Release:
         """Brings the release to these values of the first version with all pods ready, whatever went on before."""
         if self._applied != json.dumps([self.images.first, values or {}]):
             must(self.upgrade(values))
+        self.wait_until_rolled_out()
         self.wait_until_settled()
 
     def rollback(self) -> None:
