@@ -20,7 +20,9 @@ _BAD_AGENT = "name: sales\ndescription: Sells.\npattern: react\nprompt: prompts/
         pytest.param({"services": {"gateway": {"replicas": "three"}}}, ["replicas", "integer"], id="wrong_type"),
         pytest.param({"secrets": {"identity": {"existingSecret": "not-there"}}}, ["not-there"], id="missing_secret"),
         pytest.param(
-            {"image": {"tag": "not-there"}, "preflight": {"timeoutSeconds": 25}}, ["not-there"], id="bad_image"
+            {"rollout": {"colors": {"blue": {"image": {"tag": "not-there"}}}}, "preflight": {"timeoutSeconds": 25}},
+            ["not-there"],
+            id="bad_image",
         ),
         pytest.param({"agents": {"files": {"sales.yaml": _BAD_AGENT}}}, ["sales.yaml", "temprature"], id="bad_agent"),
     ],
