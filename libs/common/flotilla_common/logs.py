@@ -6,8 +6,9 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TextIO
+from typing import Any, TextIO
 
 from opentelemetry import trace
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -18,8 +19,6 @@ from flotilla_common.settings import ProcessSettings
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("flotilla_log_fields", default=_NOTHING)
-_FIELDS = ["levelname", "name", "message"]
-_NAMES = {"levelname": "level", "name": "logger"}
 _OWN = frozenset(RESERVED_ATTRS) | {"taskName", "color_message"}
 
 
@@ -33,9 +32,11 @@ def configure_logs(settings: ProcessSettings, service_name: str, stream: TextIO 
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.addFilter(_add_context)
     if settings.log_format == "json":
-        handler.setFormatter(_json_formatter({"service": service_name, "replica": settings.replica}))
+        handler.setFormatter(JsonFormatter(static_fields={"service": service_name, "replica": settings.replica}))
     else:
         handler.setFormatter(TextFormatter(service_name))
+    # Asked for with every line otherwise, and no line shows them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
@@ -54,10 +55,18 @@ class TextFormatter(logging.Formatter):
         return f"{line} {fields}" if fields else line
 
 
-def _json_formatter(static_fields: dict[str, object]) -> logging.Formatter:
-    return OrjsonFormatter(
-        _FIELDS, rename_fields=_NAMES, static_fields=static_fields, timestamp="time", reserved_attrs=sorted(_OWN)
-    )
+class JsonFormatter(OrjsonFormatter):
+    """One JSON object a line: what Python knows, the static fields, then all that was given with the line."""
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        """Fills the line; the library's own way asks about every field whether it is renamed."""
+        log_data["level"], log_data["logger"], log_data["message"] = record.levelname, record.name, record.message
+        log_data |= self.static_fields
+        log_data |= message_dict
+        for key, value in record.__dict__.items():
+            if key not in _OWN:
+                log_data[key] = value
+        log_data["time"] = datetime.fromtimestamp(record.created, UTC)
 
 
 def _add_context(record: logging.LogRecord) -> bool:
@@ -70,10 +79,11 @@ def _add_context(record: logging.LogRecord) -> bool:
     if request is not None:
         identity = request.identity
         fields.setdefault("request_id", request.request_id)
-        fields.setdefault("tenant_id", str(identity.tenant_id))
-        fields.setdefault("user_id", str(identity.user_id))
+        # Both formatters know how to write a UUID.
+        fields.setdefault("tenant_id", identity.tenant_id)
+        fields.setdefault("user_id", identity.user_id)
         if identity.run_id is not None:
-            fields.setdefault("run_id", str(identity.run_id))
+            fields.setdefault("run_id", identity.run_id)
     for key, value in _bound.get().items():
         fields[key] = str(value)
     return True

@@ -1,4 +1,4 @@
-"""The identity token's claims: an identity to claims and back, the same way at both ends."""
+"""The identity token: its form, and an identity to claims and back, the same way at both ends."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from jwt.api_jws import PyJWS
+
 from flotilla_common.identity.model import Identity
 
 ALGORITHM = "EdDSA"
+HEADER = {"alg": ALGORITHM, "typ": "JWT"}
+JWS = PyJWS(algorithms=[ALGORITHM])
+"""Signs and verifies. The claims are read and checked here: PyJWT's own way parses every token twice."""
 LIFETIME_S = 60
 ISSUERS = ("gateway", "orchestrator")
 """Who may vouch for a caller: the door, and for a run that outlives its request, the orchestrator."""
