@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from flotilla_common.identity import Identity, IdentitySigner, generate_key_pair
+from flotilla_common.identity import Identity, IdentitySigner, IdentityVerifier, generate_key_pair
 from flotilla_common.rpc.channel import open_channel
 from flotilla_common.serve import open_server
 from flotilla_common.settings import ServiceSettings
@@ -21,9 +21,17 @@ def person(*, tenant_id: UUID | None = None, remembers: bool = True, scopes: tup
 
 @asynccontextmanager
 async def leaf_channel(
-    folder: Path, *, service: str, full_name: str, register: Callable[[aio.Server], None]
+    folder: Path,
+    *,
+    service: str,
+    full_name: str,
+    register: Callable[[aio.Server], None],
+    verifier: IdentityVerifier | None = None,
 ) -> AsyncIterator[aio.Channel]:
-    """Starts the service on free ports and opens a channel that speaks for the current identity."""
+    """Starts the service on free ports and opens a channel that speaks for the current identity.
+
+    The issuers' public keys are in the subfolder `keys`, the orchestrator's private one is `orchestrator.pem`.
+    """
     keys = folder / "keys"
     keys.mkdir()
     generate_key_pair(folder / "orchestrator.pem", keys / "orchestrator.pub")
@@ -32,7 +40,9 @@ async def leaf_channel(
         app_env="test", host="127.0.0.1", grpc_port=0, health_port=0, metrics_port=0, identity_keys_dir=keys
     )
     async with (
-        open_server(settings, service_name=service, full_service_names=[full_name], register=register) as server,
+        open_server(
+            settings, service_name=service, full_service_names=[full_name], register=register, verifier=verifier
+        ) as server,
         open_channel(
             f"127.0.0.1:{server.port}",
             audience=service,

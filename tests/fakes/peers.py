@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from flotilla_common.errors import UnavailableError
+from flotilla_common.errors import FlotillaError, UnavailableError
 from flotilla_common.identity import Identity
 from flotilla_common.request import current_identity, current_request
+from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.clients.memory import Recollection
 from flotilla_orchestrator.clients.tool import ToolInvocation, ToolResult, ToolSpec
 
@@ -21,7 +22,13 @@ class Peer:
     identities: list[Identity] = field(default_factory=list)
 
     def _answer(self) -> None:
-        self.identities.append(current_identity())
+        self._note([current_identity()])
+
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        self._note([delivery.identity for delivery in deliveries])
+
+    def _note(self, identities: Sequence[Identity]) -> None:
+        self.identities += identities
         if self.is_away:
             raise UnavailableError("away", reason="away")
 
@@ -51,9 +58,10 @@ class FakeMemory(Peer):
             self.remembered.append(text)
         self.keys.append(key)
 
-    async def commit_turn(self, payload: bytes) -> None:
-        self._answer()
-        self.turns.append(payload)
+    async def commit_turns(self, deliveries: Sequence[Delivery]) -> list[FlotillaError | None]:
+        self._take(deliveries)
+        self.turns += [delivery.payload for delivery in deliveries]
+        return [None] * len(deliveries)
 
 
 @dataclass
@@ -88,6 +96,7 @@ class FakeEvaluator(Peer):
 
     observed: list[bytes] = field(default_factory=list)
 
-    async def observe(self, payload: bytes) -> None:
-        self._answer()
-        self.observed.append(payload)
+    async def observe_all(self, deliveries: Sequence[Delivery]) -> list[FlotillaError | None]:
+        self._take(deliveries)
+        self.observed += [delivery.payload for delivery in deliveries]
+        return [None] * len(deliveries)

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from flotilla_common.errors import FlotillaError
 from flotilla_common.health import Health
-from flotilla_common.identity import ISSUERS, IdentityVerifier
+from flotilla_common.identity import IdentityVerifier
 from flotilla_common.lifecycle import Lifecycle, Work, termination
 from flotilla_common.listen import opening
 from flotilla_common.logs import configure_logs
@@ -64,14 +64,14 @@ async def serve_grpc(
     full_service_names: Sequence[str],
     register: Callable[[aio.Server], None],
     drain: Callable[[], Awaitable[None]] | None = None,
-    issuers: Collection[str] = ISSUERS,
+    verifier: IdentityVerifier | None = None,
     default_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains and stops; a second signal stops at once.
 
     register: adds the servicers, such as `lambda server: add_MemoryServiceServicer_to_server(servicer, server)`.
     drain: hands back what the service itself holds; called when no new work comes any more.
-    issuers: whose tokens are accepted.
+    verifier: of callers' tokens, given by a service that also reads tokens in messages, so that both share its cache.
     """
     async with open_server(
         settings,
@@ -79,7 +79,7 @@ async def serve_grpc(
         full_service_names=full_service_names,
         register=register,
         drain=drain,
-        issuers=issuers,
+        verifier=verifier,
         default_timeout_s=default_timeout_s,
     ) as server:
         settle_garbage_collector()
@@ -95,7 +95,7 @@ async def open_server(
     full_service_names: Sequence[str],
     register: Callable[[aio.Server], None],
     drain: Callable[[], Awaitable[None]] | None = None,
-    issuers: Collection[str] = ISSUERS,
+    verifier: IdentityVerifier | None = None,
     default_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> AsyncIterator[RunningServer]:
     """Starts the server with interceptors, health on both ports and metrics; stops it on leaving, without a drain."""
@@ -116,7 +116,7 @@ async def open_server(
         stop_taking=lambda: health.set_serving(False),
         drain=let_go,
     )
-    verifier = IdentityVerifier(settings.identity_keys_dir, service_name, issuers=issuers)
+    verifier = verifier or IdentityVerifier(settings.identity_keys_dir, service_name)
     interceptor = ServerInterceptor(
         verifier, lifecycle.work, default_timeout_s=default_timeout_s, reflection=settings.reflection
     )

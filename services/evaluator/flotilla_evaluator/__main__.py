@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flotilla.evaluator.v1.evaluator_service_pb2_grpc import add_EvaluatorServiceServicer_to_server
+from flotilla_common.identity import IdentityVerifier
 from flotilla_common.migrations import latest_version, require_schema
 from flotilla_common.postgres import open_pool
 from flotilla_common.serve import run, serve_grpc
@@ -29,11 +30,15 @@ async def main(settings: EvaluatorSettings) -> None:
             scorers=(Answered(), Grounded(), ToolsSucceeded()),
             metrics=EvaluatorMetrics(REGISTRY),
         )
+        verifier = IdentityVerifier(settings.identity_keys_dir, "evaluator")
         await serve_grpc(
             settings,
             service_name="evaluator",
             full_service_names=["flotilla.evaluator.v1.EvaluatorService"],
-            register=lambda server: add_EvaluatorServiceServicer_to_server(EvaluatorServicer(service), server),
+            register=lambda server: add_EvaluatorServiceServicer_to_server(
+                EvaluatorServicer(service, verifier), server
+            ),
+            verifier=verifier,
         )
 
 

@@ -8,7 +8,10 @@ from typing import Any
 from flotilla.common.v1 import message_pb2
 from flotilla.evaluator.v1 import evaluator_service_pb2 as pb
 from flotilla.evaluator.v1 import evaluator_service_pb2_grpc as pb_grpc
+from flotilla_common.errors import FlotillaError
+from flotilla_common.identity import IdentityVerifier
 from flotilla_common.request import current_identity
+from flotilla_common.rpc.batch import pack_error, serve_each
 from flotilla_common.rpc.fields import read_id, read_page_token, read_span, read_time, write_page_token
 from grpc.aio import ServicerContext
 
@@ -29,13 +32,19 @@ _FROM_ROLE = {role: value for value, role in _TO_ROLE.items()}
 class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
     """Serves flotilla.evaluator.v1.EvaluatorService."""
 
-    def __init__(self, service: EvaluatorService) -> None:
+    def __init__(self, service: EvaluatorService, verifier: IdentityVerifier) -> None:
         self._service = service
+        self._verifier = verifier
 
     async def Observe(self, request: pb.ObserveRequest, context: Context) -> pb.ObserveResponse:
         """Stores and scores a run."""
         is_new, scores = await self._service.observe(current_identity(), _observation(request.observation))
         return pb.ObserveResponse(created=is_new, scores=map(_score, scores))
+
+    async def BatchObserve(self, request: pb.BatchObserveRequest, context: Context) -> pb.BatchObserveResponse:
+        """Stores and scores runs, each for its own person."""
+        outcomes = await serve_each(request.observations, self._observe, verifier=self._verifier, field="observations")
+        return pb.BatchObserveResponse(results=map(_result, outcomes))
 
     async def GetObservation(self, request: pb.GetObservationRequest, context: Context) -> pb.GetObservationResponse:
         """Returns a run with its scores."""
@@ -58,6 +67,10 @@ class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
             observations=map(_scored, page.observations), next_page_token=write_page_token(page.next)
         )
 
+    async def _observe(self, shown: pb.RunObservation) -> bool:
+        is_new, _ = await self._service.observe(current_identity(), _observation(shown.request.observation))
+        return is_new
+
 
 def _observation(message: pb.Observation) -> Observation:
     has_time = message.HasField("finish_time")
@@ -71,6 +84,12 @@ def _observation(message: pb.Observation) -> Observation:
         finished_at=read_time(message.finish_time, field="observation.finish_time") if has_time else datetime.now(UTC),
         failed_tool_calls=message.failed_tool_calls,
     )
+
+
+def _result(outcome: bool | FlotillaError) -> pb.RunObservationResult:
+    if isinstance(outcome, FlotillaError):
+        return pb.RunObservationResult(error_status=pack_error(outcome))
+    return pb.RunObservationResult(created=outcome)
 
 
 def _message(message: message_pb2.Message) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flotilla.memory.v1.memory_service_pb2_grpc import add_MemoryServiceServicer_to_server
+from flotilla_common.identity import IdentityVerifier
 from flotilla_common.migrations import latest_version, require_schema
 from flotilla_common.postgres import open_pool
 from flotilla_common.serve import run, serve_grpc
@@ -35,11 +36,13 @@ async def main(settings: MemorySettings) -> None:
             policy=settings.recall_policy(),
             metrics=MemoryMetrics(REGISTRY),
         )
+        verifier = IdentityVerifier(settings.identity_keys_dir, "memory")
         await serve_grpc(
             settings,
             service_name="memory",
             full_service_names=["flotilla.memory.v1.MemoryService"],
-            register=lambda server: add_MemoryServiceServicer_to_server(MemoryServicer(service), server),
+            register=lambda server: add_MemoryServiceServicer_to_server(MemoryServicer(service, verifier), server),
+            verifier=verifier,
         )
 
 

@@ -8,7 +8,10 @@ from typing import Any
 from flotilla.common.v1 import message_pb2
 from flotilla.memory.v1 import memory_service_pb2 as pb
 from flotilla.memory.v1 import memory_service_pb2_grpc as pb_grpc
+from flotilla_common.errors import FlotillaError
+from flotilla_common.identity import IdentityVerifier
 from flotilla_common.request import current_identity, current_request
+from flotilla_common.rpc.batch import pack_error, serve_each
 from flotilla_common.rpc.fields import read_id, read_optional_id, read_page_token, read_time, write_page_token
 from grpc.aio import ServicerContext
 
@@ -27,8 +30,9 @@ _SPEAKERS = {
 class MemoryServicer(pb_grpc.MemoryServiceServicer):
     """Serves flotilla.memory.v1.MemoryService."""
 
-    def __init__(self, service: MemoryService) -> None:
+    def __init__(self, service: MemoryService, verifier: IdentityVerifier) -> None:
         self._service = service
+        self._verifier = verifier
 
     async def LoadContext(self, request: pb.LoadContextRequest, context: Context) -> pb.LoadContextResponse:
         """Returns what an answer may use."""
@@ -45,6 +49,13 @@ class MemoryServicer(pb_grpc.MemoryServiceServicer):
         """Stores a turn."""
         is_new = await self._service.commit_turn(current_identity(), _turn(request))
         return pb.CommitTurnResponse(created=is_new)
+
+    async def BatchCommitTurns(
+        self, request: pb.BatchCommitTurnsRequest, context: Context
+    ) -> pb.BatchCommitTurnsResponse:
+        """Stores turns, each for its own person; side by side, so that they share statements and the model's call."""
+        outcomes = await serve_each(request.commits, self._commit, verifier=self._verifier, field="commits")
+        return pb.BatchCommitTurnsResponse(results=map(_result, outcomes))
 
     async def SearchMemories(self, request: pb.SearchMemoriesRequest, context: Context) -> pb.SearchMemoriesResponse:
         """Returns the memories nearest to a query."""
@@ -77,6 +88,9 @@ class MemoryServicer(pb_grpc.MemoryServiceServicer):
         await self._service.delete_memory(current_identity(), read_id(request.memory_id, field="memory_id"))
         return pb.DeleteMemoryResponse()
 
+    async def _commit(self, commit: pb.TurnCommit) -> bool:
+        return await self._service.commit_turn(current_identity(), _turn(commit.request))
+
 
 def _turn(request: pb.CommitTurnRequest) -> Turn:
     has_time = request.HasField("finish_time")
@@ -87,6 +101,12 @@ def _turn(request: pb.CommitTurnRequest) -> Turn:
         finished_at=read_time(request.finish_time, field="finish_time") if has_time else datetime.now(UTC),
         agent=request.agent,
     )
+
+
+def _result(outcome: bool | FlotillaError) -> pb.TurnCommitResult:
+    if isinstance(outcome, FlotillaError):
+        return pb.TurnCommitResult(error_status=pack_error(outcome))
+    return pb.TurnCommitResult(created=outcome)
 
 
 def _message(message: message_pb2.Message) -> SpokenMessage:

@@ -9,6 +9,7 @@ import pytest
 from contract.leaf_service import leaf_channel
 from fakes.servers import ServiceDatabase
 from flotilla.evaluator.v1 import evaluator_service_pb2_grpc as pb_grpc
+from flotilla_common.identity import IdentitySigner, IdentityVerifier
 from flotilla_common.postgres import Pool, open_pool
 from flotilla_evaluator.metrics import EvaluatorMetrics
 from flotilla_evaluator.scorers.answered import Answered
@@ -56,10 +57,20 @@ async def evaluator(
         scorers=(Answered(), Grounded(), ToolsSucceeded()),
         metrics=EvaluatorMetrics(registry),
     )
+    verifier = IdentityVerifier(tmp_path / "keys", "evaluator")
     async with leaf_channel(
         tmp_path,
         service="evaluator",
         full_name="flotilla.evaluator.v1.EvaluatorService",
-        register=lambda server: pb_grpc.add_EvaluatorServiceServicer_to_server(EvaluatorServicer(service), server),
+        register=lambda server: pb_grpc.add_EvaluatorServiceServicer_to_server(
+            EvaluatorServicer(service, verifier), server
+        ),
+        verifier=verifier,
     ) as channel:
         yield pb_grpc.EvaluatorServiceStub(channel)
+
+
+@pytest.fixture
+def signer(evaluator: pb_grpc.EvaluatorServiceAsyncStub, tmp_path: Path) -> IdentitySigner:
+    """Returns the issuer that the service behind the stub knows."""
+    return IdentitySigner("orchestrator", tmp_path / "orchestrator.pem")

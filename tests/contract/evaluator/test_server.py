@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from types import NoneType
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
@@ -12,8 +13,10 @@ from contract.leaf_service import person
 from flotilla.common.v1 import message_pb2
 from flotilla.evaluator.v1 import evaluator_service_pb2 as pb
 from flotilla.evaluator.v1 import evaluator_service_pb2_grpc as pb_grpc
-from flotilla_common.identity import Identity
+from flotilla_common.errors import InvalidArgumentError, UnauthenticatedError
+from flotilla_common.identity import Identity, IdentitySigner
 from flotilla_common.request import acting_as
+from flotilla_common.rpc.batch import error_in
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
@@ -105,6 +108,62 @@ def _wrong_duration() -> pb.Observation:
 async def test_observe_of_a_wrong_run_is_invalid(evaluator: Evaluator, wrong: pb.Observation) -> None:
     with acting_as(person()):
         call = evaluator.Observe(pb.ObserveRequest(observation=wrong))
+
+        assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def shown_by(signer: IdentitySigner, runs: Mapping[Identity, pb.Observation]) -> pb.BatchObserveRequest:
+    return pb.BatchObserveRequest(
+        observations=[
+            pb.RunObservation(
+                identity_token=signer.sign(whom, audience="evaluator"), request=pb.ObserveRequest(observation=shown)
+            )
+            for whom, shown in runs.items()
+        ]
+    )
+
+
+async def runs_seen_by(evaluator: Evaluator, whom: Identity) -> list[str]:
+    with acting_as(whom):
+        page = await evaluator.ListObservations(pb.ListObservationsRequest())
+    return [each.observation.run_id for each in page.observations]
+
+
+async def test_batch_of_runs_is_stored_for_each_runs_own_person(evaluator: Evaluator, signer: IdentitySigner) -> None:
+    caller, ann, bob = person(), person(), person()
+    of_ann, of_bob = observation(), observation()
+    batch = shown_by(signer, {ann: of_ann, bob: of_bob})
+    with acting_as(caller):
+        response = await evaluator.BatchObserve(batch)
+        again = await evaluator.BatchObserve(batch)
+
+    assert [(result.created, result.error_status) for result in response.results] == [(True, b"")] * 2
+    assert [(result.created, result.error_status) for result in again.results] == [(False, b"")] * 2
+    assert await runs_seen_by(evaluator, ann) == [of_ann.run_id]
+    assert await runs_seen_by(evaluator, bob) == [of_bob.run_id]
+    assert await runs_seen_by(evaluator, caller) == []
+
+
+async def test_run_that_fails_harms_no_other_of_its_batch(evaluator: Evaluator, signer: IdentitySigner) -> None:
+    ann = person()
+    batch = shown_by(signer, {ann: observation(), person(): observation(agent=""), person(): pb.Observation()})
+    batch.observations.add(identity_token="forged", request=pb.ObserveRequest(observation=observation()))
+    with acting_as(person()):
+        response = await evaluator.BatchObserve(batch)
+
+    assert [type(error_in(result.error_status)) for result in response.results] == [
+        NoneType,
+        InvalidArgumentError,
+        InvalidArgumentError,
+        UnauthenticatedError,
+    ]
+    assert len(await runs_seen_by(evaluator, ann)) == 1
+
+
+@pytest.mark.parametrize("count", [0, 101])
+async def test_batch_of_none_or_too_many_runs_is_invalid(evaluator: Evaluator, count: int) -> None:
+    with acting_as(person()):
+        call = evaluator.BatchObserve(pb.BatchObserveRequest(observations=[pb.RunObservation()] * count))
 
         assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
 

@@ -14,6 +14,7 @@ from contract.leaf_service import leaf_channel
 from fakes.servers import ServiceDatabase
 from flotilla.memory.v1 import memory_service_pb2_grpc as pb_grpc
 from flotilla_common.errors import UnavailableError
+from flotilla_common.identity import IdentitySigner, IdentityVerifier
 from flotilla_common.postgres import Pool, open_pool
 from flotilla_llm import EmbeddingReply, Usage
 from flotilla_memory.metrics import MemoryMetrics
@@ -38,8 +39,10 @@ class WordEmbeddings:
     is_away: bool = False
     hangs: bool = False
     texts: list[str] = field(default_factory=list)
+    calls: int = 0
 
     async def embed(self, texts: Sequence[str], *, route: str) -> EmbeddingReply:
+        self.calls += 1
         self.texts.extend(texts)
         if self.hangs:
             await asyncio.Event().wait()
@@ -104,10 +107,18 @@ def service(pool: Pool, models: WordEmbeddings, registry: CollectorRegistry) -> 
 
 @pytest.fixture
 async def memory(service: MemoryService, tmp_path: Path) -> AsyncIterator[pb_grpc.MemoryServiceAsyncStub]:
+    verifier = IdentityVerifier(tmp_path / "keys", "memory")
     async with leaf_channel(
         tmp_path,
         service="memory",
         full_name="flotilla.memory.v1.MemoryService",
-        register=lambda server: pb_grpc.add_MemoryServiceServicer_to_server(MemoryServicer(service), server),
+        register=lambda server: pb_grpc.add_MemoryServiceServicer_to_server(MemoryServicer(service, verifier), server),
+        verifier=verifier,
     ) as channel:
         yield pb_grpc.MemoryServiceStub(channel)
+
+
+@pytest.fixture
+def signer(memory: pb_grpc.MemoryServiceAsyncStub, tmp_path: Path) -> IdentitySigner:
+    """Returns the issuer that the service behind the stub knows."""
+    return IdentitySigner("orchestrator", tmp_path / "orchestrator.pem")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
 from flotilla.evaluator.v1 import evaluator_service_pb2 as pb
 from flotilla.evaluator.v1 import evaluator_service_pb2_grpc as pb_grpc
+from flotilla_common.errors import FlotillaError
+from flotilla_common.identity import IdentitySigner
 from flotilla_common.rpc.guard import map_rpc_errors
+
+from flotilla_orchestrator.clients.delivery import Delivery, outcomes_of
 
 if TYPE_CHECKING:
     from flotilla.evaluator.v1.evaluator_service_pb2_grpc import EvaluatorServiceAsyncStub
@@ -16,18 +21,27 @@ if TYPE_CHECKING:
 class EvaluatorClient(Protocol):
     """What the orchestrator asks of the evaluator."""
 
-    async def observe(self, payload: bytes) -> None:
-        """Sends a serialised ObserveRequest."""
+    async def observe_all(self, deliveries: Sequence[Delivery]) -> Sequence[FlotillaError | None]:
+        """Sends serialised ObserveRequests in one call; returns what each failed with, or None."""
         ...
 
 
 class GrpcEvaluatorClient:
     """Calls flotilla.evaluator.v1.EvaluatorService."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, signer: IdentitySigner) -> None:
         self._stub: EvaluatorServiceAsyncStub = pb_grpc.EvaluatorServiceStub(channel)
+        self._signer = signer
 
-    async def observe(self, payload: bytes) -> None:
-        """Sends a serialised ObserveRequest."""
+    async def observe_all(self, deliveries: Sequence[Delivery]) -> Sequence[FlotillaError | None]:
+        """Sends serialised ObserveRequests in one call; returns what each failed with, or None."""
+        observations = [
+            pb.RunObservation(
+                identity_token=self._signer.sign(delivery.identity, audience="evaluator"),
+                request=pb.ObserveRequest.FromString(delivery.payload),
+            )
+            for delivery in deliveries
+        ]
         with map_rpc_errors("evaluator"):
-            await self._stub.Observe(pb.ObserveRequest.FromString(payload))
+            answer = await self._stub.BatchObserve(pb.BatchObserveRequest(observations=observations))
+        return outcomes_of((result.error_status for result in answer.results), deliveries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -9,7 +10,11 @@ from uuid import UUID
 import grpc
 from flotilla.memory.v1 import memory_service_pb2 as pb
 from flotilla.memory.v1 import memory_service_pb2_grpc as pb_grpc
+from flotilla_common.errors import FlotillaError
+from flotilla_common.identity import IdentitySigner
 from flotilla_common.rpc.guard import map_rpc_errors
+
+from flotilla_orchestrator.clients.delivery import Delivery, outcomes_of
 
 if TYPE_CHECKING:
     from flotilla.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
@@ -40,16 +45,17 @@ class MemoryClient(Protocol):
         """Stores a statement, once for the current request's idempotency key."""
         ...
 
-    async def commit_turn(self, payload: bytes) -> None:
-        """Sends a serialised CommitTurnRequest."""
+    async def commit_turns(self, deliveries: Sequence[Delivery]) -> Sequence[FlotillaError | None]:
+        """Sends serialised CommitTurnRequests in one call; returns what each failed with, or None."""
         ...
 
 
 class GrpcMemoryClient:
     """Calls flotilla.memory.v1.MemoryService."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, signer: IdentitySigner) -> None:
         self._stub: MemoryServiceAsyncStub = pb_grpc.MemoryServiceStub(channel)
+        self._signer = signer
 
     async def load_context(self, question: str, *, thread_id: UUID | None, timeout_s: float) -> Recollection:
         """Returns what is remembered for a question, without what the thread itself holds."""
@@ -72,7 +78,15 @@ class GrpcMemoryClient:
         with map_rpc_errors("memory"):
             await self._stub.CreateMemory(pb.CreateMemoryRequest(text=text, run_id=str(run_id)))
 
-    async def commit_turn(self, payload: bytes) -> None:
-        """Sends a serialised CommitTurnRequest."""
+    async def commit_turns(self, deliveries: Sequence[Delivery]) -> Sequence[FlotillaError | None]:
+        """Sends serialised CommitTurnRequests in one call; returns what each failed with, or None."""
+        commits = [
+            pb.TurnCommit(
+                identity_token=self._signer.sign(delivery.identity, audience="memory"),
+                request=pb.CommitTurnRequest.FromString(delivery.payload),
+            )
+            for delivery in deliveries
+        ]
         with map_rpc_errors("memory"):
-            await self._stub.CommitTurn(pb.CommitTurnRequest.FromString(payload))
+            answer = await self._stub.BatchCommitTurns(pb.BatchCommitTurnsRequest(commits=commits))
+        return outcomes_of((result.error_status for result in answer.results), deliveries)

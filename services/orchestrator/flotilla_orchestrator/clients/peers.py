@@ -32,5 +32,7 @@ async def open_peers(signer: IdentitySigner, *, memory: str, tool: str, evaluato
         open_channel(evaluator, audience="evaluator", signer=signer) as evaluator_channel,
     ):
         yield Peers(
-            GrpcMemoryClient(memory_channel), GrpcToolClient(tool_channel), GrpcEvaluatorClient(evaluator_channel)
+            GrpcMemoryClient(memory_channel, signer),
+            GrpcToolClient(tool_channel),
+            GrpcEvaluatorClient(evaluator_channel, signer),
         )

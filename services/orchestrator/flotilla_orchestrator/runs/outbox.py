@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from uuid import UUID
 
 from flotilla_common.errors import (
     AlreadyExistsError,
@@ -18,19 +19,25 @@ from flotilla_common.errors import (
 from flotilla_common.identity import Identity
 from flotilla_common.request import acting_as
 
+from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.model import OutboxKind
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.trace import in_trace_of
+from flotilla_orchestrator.runs.trace import in_trace_of, is_recorded
 from flotilla_orchestrator.stores.run_store import DueOutboxEntry, RunStore
 
-Send = Callable[[bytes], Awaitable[None]]
+Send = Callable[[Sequence[Delivery]], Awaitable[Sequence[FlotillaError | None]]]
+"""Sends what goes together; returns what each failed with, or None, and raises what the call itself failed with."""
 
 _log = logging.getLogger(__name__)
 
 _BATCH = 100
 _CONCURRENT = 16
+_TOGETHER, _TOGETHER_BYTES = 50, 1_000_000
+"""What one call carries at most; a peer takes twice as many and four times as much."""
+_ALONE_AFTER = 4
+"""Attempts after which an entry goes alone, so that one that breaks its peer does not for ever fail its neighbours."""
 _GATHER_S = 0.1
-"""Runs that end within this time share the statements that take and settle their entries."""
+"""Runs that end within this time share the statements that take and settle their entries, and the calls."""
 _LOCK_S = 30.0
 _HOPELESS = (
     AlreadyExistsError,
@@ -43,6 +50,8 @@ _HOPELESS = (
 _PATIENT_AFTER = 60
 _RETRY_S, _PATIENT_RETRY_S = 1.5, 15.0
 """A peer that was away for a while has its entries within 2 s; one that is away for long is asked less often."""
+_NOBODY = Identity(tenant_id=UUID(int=0), user_id=UUID(int=0), remembers=False)
+"""Whom a call as a whole is for: each delivery in it names its own person, and nothing can be stored for this one."""
 
 
 class OutboxRelay:
@@ -82,9 +91,11 @@ class OutboxRelay:
         entries = await self._store.due_outbox(limit=_BATCH, lock_s=_LOCK_S)
         if not entries:
             return False
-        delays = await asyncio.gather(*(self._deliver(entry) for entry in entries))
-        sent = [entry.id for entry, delay_s in zip(entries, delays, strict=True) if delay_s is None]
-        retry = {entry.id: delay_s for entry, delay_s in zip(entries, delays, strict=True) if delay_s is not None}
+        batches = list(_batches(entries))
+        outcomes = await asyncio.gather(*(self._deliver(batch) for batch in batches))
+        delays = {entry: delay_s for batch, found in zip(batches, outcomes, strict=True) for entry, delay_s in found}
+        sent = [entry for entry, delay_s in delays.items() if delay_s is None]
+        retry = {entry: delay_s for entry, delay_s in delays.items() if delay_s is not None}
         await self._store.settle_outbox(sent, retry_in_s=retry)
         return len(entries) == _BATCH
 
@@ -96,32 +107,70 @@ class OutboxRelay:
             return
         await asyncio.sleep(_GATHER_S)
 
-    async def _deliver(self, entry: DueOutboxEntry) -> float | None:
-        """Sends one entry; returns the seconds until it is tried again, or None when it is settled."""
-        kind = entry.kind.name.lower()
-        identity = Identity(entry.tenant_id, entry.user_id, run_id=entry.run_id)
+    async def _deliver(self, batch: Sequence[DueOutboxEntry]) -> list[tuple[int, float | None]]:
+        """Sends a batch in one call; returns for each entry the seconds until it is tried again, None when settled."""
+        deliveries = [Delivery(_identity_of(entry), entry.payload) for entry in batch]
+        traceparent = batch[0].traceparent if len(batch) == 1 else None
         try:
             async with self._places:
-                with acting_as(identity, request_id=str(entry.run_id)), in_trace_of(entry.traceparent):
-                    await self._senders[entry.kind](entry.payload)
-        except _HOPELESS as error:
-            self._metrics.outbox_dropped.labels(kind).inc()
-            _log.error(
-                "a peer refuses an entry for good",
-                extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason, "error": error.message},
-            )
-            return None
+                with acting_as(_NOBODY), in_trace_of(traceparent):
+                    errors = await self._senders[batch[0].kind](deliveries)
         except FlotillaError as error:
-            self._metrics.outbox_retried.labels(kind).inc()
-            log = _log.warning if entry.attempts in (1, 10, 100) else _log.debug
-            log("an entry could not be sent", extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason})
-            return retry_delay_s(entry.attempts)
-        self._metrics.outbox_sent.labels(kind).inc()
-        self._metrics.outbox_attempts.observe(entry.attempts)
+            # The call says nothing about its entries: they are sent again, whatever it failed with.
+            return [(entry.id, self._put_off(entry, error)) for entry in batch]
+        return [(entry.id, self._settle(entry, error)) for entry, error in zip(batch, errors, strict=True)]
+
+    def _settle(self, entry: DueOutboxEntry, error: FlotillaError | None) -> float | None:
+        kind = entry.kind.name.lower()
+        if error is None:
+            self._metrics.outbox_sent.labels(kind).inc()
+            self._metrics.outbox_attempts.observe(entry.attempts)
+            return None
+        if not isinstance(error, _HOPELESS):
+            return self._put_off(entry, error)
+        self._metrics.outbox_dropped.labels(kind).inc()
+        _log.error(
+            "a peer refuses an entry for good",
+            extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason, "error": error.message},
+        )
         return None
+
+    def _put_off(self, entry: DueOutboxEntry, error: FlotillaError) -> float:
+        kind = entry.kind.name.lower()
+        self._metrics.outbox_retried.labels(kind).inc()
+        log = _log.warning if entry.attempts in (1, 10, 100) else _log.debug
+        log("an entry could not be sent", extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason})
+        return retry_delay_s(entry.attempts)
 
 
 def retry_delay_s(attempts: int) -> float:
     """Returns how long to wait after an attempt: rising from 0.1 s, with jitter, so that many do not come at once."""
     longest_s = _RETRY_S if attempts < _PATIENT_AFTER else _PATIENT_RETRY_S
     return min(longest_s, 0.1 * 2.0 ** min(attempts, 16)) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+
+
+def _batches(entries: Iterable[DueOutboxEntry]) -> Iterator[list[DueOutboxEntry]]:
+    """Yields what goes in one call: entries of one kind, within what a call carries.
+
+    A run whose trace is recorded is sent alone, so that its trace shows where it went.
+    """
+    together: dict[OutboxKind, list[DueOutboxEntry]] = {}
+    for entry in entries:
+        if entry.attempts > _ALONE_AFTER or is_recorded(entry.traceparent):
+            yield [entry]
+            continue
+        batch = together.setdefault(entry.kind, [])
+        if batch and not _has_room(batch, entry):
+            yield together.pop(entry.kind)
+            batch = together.setdefault(entry.kind, [])
+        batch.append(entry)
+    yield from together.values()
+
+
+def _has_room(batch: Sequence[DueOutboxEntry], entry: DueOutboxEntry) -> bool:
+    held = sum(len(held.payload) for held in batch)
+    return len(batch) < _TOGETHER and held + len(entry.payload) <= _TOGETHER_BYTES
+
+
+def _identity_of(entry: DueOutboxEntry) -> Identity:
+    return Identity(entry.tenant_id, entry.user_id, run_id=entry.run_id)

@@ -84,7 +84,7 @@ async def open_engine(
         times=times.writer,
         drop_expired=keeper.drop_expired,
     )
-    senders = {OutboxKind.COMMIT_TURN: peers.memory.commit_turn, OutboxKind.OBSERVE: peers.evaluator.observe}
+    senders = {OutboxKind.COMMIT_TURN: peers.memory.commit_turns, OutboxKind.OBSERVE: peers.evaluator.observe_all}
     relay = OutboxRelay(stores.runs, senders, metrics=metrics, interval_s=times.outbox_interval_s)
     parts = Parts(
         writer=writer,

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from fakes.model_script import ScriptedModel, always
-from fakes.peers import FakeMemory
 from fakes.run_engine import asked, engine_rig, until
-from fakes.run_stores import stores_in_memory
+from fakes.run_stores import Stores, stores_in_memory
 from fakes.runs import finished, new_run
 from flotilla.evaluator.v1 import evaluator_service_pb2 as evaluator
 from flotilla.memory.v1 import memory_service_pb2 as memory
-from flotilla_common.errors import InvalidArgumentError
+from flotilla_common.errors import FlotillaError, InvalidArgumentError, UnavailableError
+from flotilla_common.identity import Identity
 from flotilla_common.ids import new_id
+from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.model import NewRun, OutboxEntry, OutboxKind
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.outbox import OutboxRelay, retry_delay_s
+from flotilla_orchestrator.runs.outbox import OutboxRelay, Send, retry_delay_s
 from flotilla_orchestrator.stores.run_store import RunStore
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 
 
-async def leave(store: RunStore, payload: bytes) -> NewRun:
-    """Ends a run that leaves one entry."""
-    run, owner = new_run(), new_id()
+async def leave(store: RunStore, payload: bytes, *, traceparent: str | None = None) -> NewRun:
+    """Ends somebody's run that leaves one entry."""
+    run, owner = new_run(tenant_id=new_id(), user_id=new_id(), traceparent=traceparent), new_id()
     await store.accept([run], owner=owner)
     end = finished(run, 2, outbox=[OutboxEntry(OutboxKind.COMMIT_TURN, payload)])
     assert await store.finish([end], owner=owner)
@@ -61,42 +64,114 @@ async def test_entry_waits_for_a_peer_that_is_away(tmp_path: Path) -> None:
     assert log[-1].HasField("done")
 
 
-async def test_entry_that_is_refused_for_good_is_settled() -> None:
+def relay_to(stores: Stores, send: Send) -> OutboxRelay:
+    return OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=RunMetrics(CollectorRegistry()))
+
+
+async def relay_later(relay: OutboxRelay, stores: Stores) -> None:
+    """Relays after every pause that an entry may have been given."""
+    await stores.time.pass_by(timedelta(minutes=1))
+    await relay.relay_once()
+
+
+@dataclass
+class Picky:
+    """A peer that fails some payloads, each in its own way."""
+
+    failures: dict[bytes, FlotillaError] = field(default_factory=dict)
+    calls: list[list[bytes]] = field(default_factory=list)
+    identities: list[Identity] = field(default_factory=list)
+    breaks_on: bytes | None = None
+    """A payload with which the whole call fails."""
+
+    async def __call__(self, deliveries: Sequence[Delivery]) -> list[FlotillaError | None]:
+        payloads = [delivery.payload for delivery in deliveries]
+        self.calls.append(payloads)
+        self.identities += [delivery.identity for delivery in deliveries]
+        if self.breaks_on in payloads:
+            raise InvalidArgumentError("broken")
+        return [self.failures.get(payload) for payload in payloads]
+
+
+async def test_entries_of_many_people_go_in_one_call_each_for_its_own() -> None:
+    stores, peer = stores_in_memory(), Picky()
+    runs = [await leave(stores.runs, b"%d" % number) for number in range(20)]
+
+    await relay_to(stores, peer).relay_once()
+
+    assert [len(payloads) for payloads in peer.calls] == [20]
+    assert set(peer.identities) == {Identity(run.tenant_id, run.user_id, run_id=run.run_id) for run in runs}
+
+
+async def test_entry_that_fails_touches_no_neighbour() -> None:
     stores = stores_in_memory()
-    await leave(stores.runs, b"bad")
-    sent: list[bytes] = []
+    for payload in (b"good", b"refused", b"late"):
+        await leave(stores.runs, payload)
+    peer = Picky({b"refused": InvalidArgumentError("no"), b"late": UnavailableError("away")})
+    relay = relay_to(stores, peer)
 
-    async def refuse(payload: bytes) -> None:
-        sent.append(payload)
-        raise InvalidArgumentError("no")
-
-    relay = OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: refuse}, metrics=RunMetrics(CollectorRegistry()))
     await relay.relay_once()
-    await stores.time.pass_by(timedelta(hours=1))
+    peer.failures.clear()
+    await relay_later(relay, stores)
+    await relay_later(relay, stores)
+
+    assert peer.calls == [[b"good", b"refused", b"late"], [b"late"]]
+
+
+async def test_call_that_is_refused_settles_no_entry() -> None:
+    stores, peer = stores_in_memory(), Picky(breaks_on=b"bad")
+    for payload in (b"good", b"bad"):
+        await leave(stores.runs, payload)
+    relay = relay_to(stores, peer)
+
     await relay.relay_once()
+    peer.breaks_on = None
+    await relay_later(relay, stores)
 
-    assert sent == [b"bad"]
+    assert [sorted(payloads) for payloads in peer.calls] == [[b"bad", b"good"]] * 2
 
 
-async def test_entries_are_sent_side_by_side() -> None:
-    stores, peer = stores_in_memory(), FakeMemory()
-    for _ in range(20):
-        await leave(stores.runs, b"turn")
-    together = most = 0
+async def test_entry_that_breaks_every_call_ends_up_alone() -> None:
+    stores, peer = stores_in_memory(), Picky(breaks_on=b"bad")
+    for payload in (b"good", b"bad"):
+        await leave(stores.runs, payload)
+    relay = relay_to(stores, peer)
 
-    async def send(payload: bytes) -> None:
-        nonlocal together, most
-        together += 1
-        most = max(most, together)
-        await asyncio.sleep(0.01)
-        await peer.commit_turn(payload)
-        together -= 1
+    for _ in range(8):
+        await relay_later(relay, stores)
 
-    relay = OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=RunMetrics(CollectorRegistry()))
-    await relay.relay_once()
+    assert peer.calls.count([b"good"]) == 1
+    assert peer.calls[-1] == [b"bad"]
 
-    assert len(peer.turns) == 20
-    assert 1 < most <= 16
+
+async def test_large_entries_are_spread_over_calls() -> None:
+    stores, peer = stores_in_memory(), Picky()
+    for _ in range(3):
+        await leave(stores.runs, b"x" * 600_000)
+    for _ in range(60):
+        await leave(stores.runs, b"small")
+
+    await relay_to(stores, peer).relay_once()
+
+    assert sum(map(len, peer.calls)) == 63
+    assert max(map(len, peer.calls)) <= 50
+    assert max(sum(map(len, payloads)) for payloads in peer.calls) <= 1_000_000
+
+
+async def test_run_whose_trace_is_recorded_is_sent_alone_in_its_trace() -> None:
+    stores, traces = stores_in_memory(), []
+    recorded, other = (f"00-{new_id().hex}-00f067aa0ba902b7-{flags}" for flags in ("01", "00"))
+    for traceparent in (recorded, other, other):
+        await leave(stores.runs, b"turn", traceparent=traceparent)
+
+    async def send(deliveries: Sequence[Delivery]) -> list[FlotillaError | None]:
+        trace_id = trace.get_current_span().get_span_context().trace_id
+        traces.append((len(deliveries), f"{trace_id:032x}"))
+        return [None] * len(deliveries)
+
+    await relay_to(stores, send).relay_once()
+
+    assert sorted(traces) == [(1, recorded.split("-")[1]), (2, f"{0:032x}")]
 
 
 @pytest.mark.parametrize(("attempts", "longest_s"), [(1, 0.25), (5, 2), (59, 2), (100, 20)])

@@ -66,6 +66,48 @@ class ObserveResponse(_message.Message):
 Global___ObserveResponse: _TypeAlias = ObserveResponse  # noqa: Y015
 
 @_typing.final
+class BatchObserveRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunObservation]:
+        """1 to 100, and not more than one message may hold (4 MiB)."""
+
+    def __init__(
+        self,
+        *,
+        observations: _abc.Iterable[Global___RunObservation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["observations", b"observations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchObserveRequest: _TypeAlias = BatchObserveRequest  # noqa: Y015
+
+@_typing.final
+class BatchObserveResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunObservationResult]: ...
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___RunObservationResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchObserveResponse: _TypeAlias = BatchObserveResponse  # noqa: Y015
+
+@_typing.final
 class GetObservationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -158,6 +200,58 @@ class ListObservationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListObservationsResponse: _TypeAlias = ListObservationsResponse  # noqa: Y015
+
+@_typing.final
+class RunObservation(_message.Message):
+    """One run of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    identity_token: _builtins.str
+    """For whom: a signed identity token for the evaluator, as in a call's metadata."""
+    @_builtins.property
+    def request(self) -> Global___ObserveRequest: ...
+    def __init__(
+        self,
+        *,
+        identity_token: _builtins.str = ...,
+        request: Global___ObserveRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_token", b"identity_token", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunObservation: _TypeAlias = RunObservation  # noqa: Y015
+
+@_typing.final
+class RunObservationResult(_message.Message):
+    """What became of one run of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_FIELD_NUMBER: _builtins.int
+    ERROR_STATUS_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False when this run was already observed, or when it failed."""
+    error_status: _builtins.bytes
+    """Why it was not stored: a serialised google.rpc.Status, as in a failed call's metadata. Empty when it was."""
+    def __init__(
+        self,
+        *,
+        created: _builtins.bool = ...,
+        error_status: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "error_status", b"error_status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunObservationResult: _TypeAlias = RunObservationResult  # noqa: Y015
 
 @_typing.final
 class Observation(_message.Message):

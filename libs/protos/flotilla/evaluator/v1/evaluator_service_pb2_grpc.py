@@ -42,6 +42,11 @@ class EvaluatorServiceStub:
                 request_serializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.ObserveRequest.SerializeToString,
                 response_deserializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.ObserveResponse.FromString,
                 _registered_method=True)
+        self.BatchObserve = channel.unary_unary(
+                '/flotilla.evaluator.v1.EvaluatorService/BatchObserve',
+                request_serializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.BatchObserveRequest.SerializeToString,
+                response_deserializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.BatchObserveResponse.FromString,
+                _registered_method=True)
         self.GetObservation = channel.unary_unary(
                 '/flotilla.evaluator.v1.EvaluatorService/GetObservation',
                 request_serializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.GetObservationRequest.SerializeToString,
@@ -64,6 +69,18 @@ class EvaluatorServiceServicer:
         """Stores one finished run and scores it. Idempotent by run: a second call changes nothing. Safe to retry.
 
         Fails with INVALID_ARGUMENT if the observation has no run or no agent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchObserve(self, request, context):
+        """Stores and scores finished runs of any people and tenants, each as Observe would, and returns one result per run in
+        the order of the request. A run that fails is a result with an error and harms no other. Safe to retry.
+
+        Each run is stored for the identity that its own token names, verified as that of a call is; the call's identity
+        lets the batch in and owns nothing of it.
+        Fails with INVALID_ARGUMENT if there are no runs or more than 100.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,6 +109,11 @@ def add_EvaluatorServiceServicer_to_server(servicer, server):
                     servicer.Observe,
                     request_deserializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.ObserveRequest.FromString,
                     response_serializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.ObserveResponse.SerializeToString,
+            ),
+            'BatchObserve': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchObserve,
+                    request_deserializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.BatchObserveRequest.FromString,
+                    response_serializer=flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.BatchObserveResponse.SerializeToString,
             ),
             'GetObservation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetObservation,
@@ -134,6 +156,33 @@ class EvaluatorService:
             '/flotilla.evaluator.v1.EvaluatorService/Observe',
             flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.ObserveRequest.SerializeToString,
             flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.ObserveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchObserve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flotilla.evaluator.v1.EvaluatorService/BatchObserve',
+            flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.BatchObserveRequest.SerializeToString,
+            flotilla_dot_evaluator_dot_v1_dot_evaluator__service__pb2.BatchObserveResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,14 @@ class EvaluatorServiceStub:
 
     Fails with INVALID_ARGUMENT if the observation has no run or no agent.
     """
+    BatchObserve: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.BatchObserveRequest, _evaluator_service_pb2.BatchObserveResponse]
+    """Stores and scores finished runs of any people and tenants, each as Observe would, and returns one result per run in
+    the order of the request. A run that fails is a result with an error and harms no other. Safe to retry.
+
+    Each run is stored for the identity that its own token names, verified as that of a call is; the call's identity
+    lets the batch in and owns nothing of it.
+    Fails with INVALID_ARGUMENT if there are no runs or more than 100.
+    """
     GetObservation: _grpc.UnaryUnaryMultiCallable[_evaluator_service_pb2.GetObservationRequest, _evaluator_service_pb2.GetObservationResponse]
     """Returns one observed run with its scores. Safe to retry.
 
@@ -61,6 +69,14 @@ class EvaluatorServiceAsyncStub(EvaluatorServiceStub):
     """Stores one finished run and scores it. Idempotent by run: a second call changes nothing. Safe to retry.
 
     Fails with INVALID_ARGUMENT if the observation has no run or no agent.
+    """
+    BatchObserve: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.BatchObserveRequest, _evaluator_service_pb2.BatchObserveResponse]  # type: ignore[assignment]
+    """Stores and scores finished runs of any people and tenants, each as Observe would, and returns one result per run in
+    the order of the request. A run that fails is a result with an error and harms no other. Safe to retry.
+
+    Each run is stored for the identity that its own token names, verified as that of a call is; the call's identity
+    lets the batch in and owns nothing of it.
+    Fails with INVALID_ARGUMENT if there are no runs or more than 100.
     """
     GetObservation: _aio.UnaryUnaryMultiCallable[_evaluator_service_pb2.GetObservationRequest, _evaluator_service_pb2.GetObservationResponse]  # type: ignore[assignment]
     """Returns one observed run with its scores. Safe to retry.
@@ -85,6 +101,20 @@ class EvaluatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one finished run and scores it. Idempotent by run: a second call changes nothing. Safe to retry.
 
         Fails with INVALID_ARGUMENT if the observation has no run or no agent.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchObserve(
+        self,
+        request: _evaluator_service_pb2.BatchObserveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evaluator_service_pb2.BatchObserveResponse, _abc.Awaitable[_evaluator_service_pb2.BatchObserveResponse]]:
+        """Stores and scores finished runs of any people and tenants, each as Observe would, and returns one result per run in
+        the order of the request. A run that fails is a result with an error and harms no other. Safe to retry.
+
+        Each run is stored for the identity that its own token names, verified as that of a call is; the call's identity
+        lets the batch in and owns nothing of it.
+        Fails with INVALID_ARGUMENT if there are no runs or more than 100.
         """
 
     @_abc_1.abstractmethod

@@ -159,6 +159,48 @@ class CommitTurnResponse(_message.Message):
 Global___CommitTurnResponse: _TypeAlias = CommitTurnResponse  # noqa: Y015
 
 @_typing.final
+class BatchCommitTurnsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def commits(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnCommit]:
+        """1 to 100, and not more than one message may hold (4 MiB)."""
+
+    def __init__(
+        self,
+        *,
+        commits: _abc.Iterable[Global___TurnCommit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commits", b"commits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCommitTurnsRequest: _TypeAlias = BatchCommitTurnsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCommitTurnsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnCommitResult]: ...
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___TurnCommitResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCommitTurnsResponse: _TypeAlias = BatchCommitTurnsResponse  # noqa: Y015
+
+@_typing.final
 class SearchMemoriesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -325,6 +367,58 @@ class DeleteMemoryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteMemoryResponse: _TypeAlias = DeleteMemoryResponse  # noqa: Y015
+
+@_typing.final
+class TurnCommit(_message.Message):
+    """One turn of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    identity_token: _builtins.str
+    """For whom: a signed identity token for memory, as in a call's metadata."""
+    @_builtins.property
+    def request(self) -> Global___CommitTurnRequest: ...
+    def __init__(
+        self,
+        *,
+        identity_token: _builtins.str = ...,
+        request: Global___CommitTurnRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_token", b"identity_token", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnCommit: _TypeAlias = TurnCommit  # noqa: Y015
+
+@_typing.final
+class TurnCommitResult(_message.Message):
+    """What became of one turn of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_FIELD_NUMBER: _builtins.int
+    ERROR_STATUS_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """False when this run was already committed, or when it failed."""
+    error_status: _builtins.bytes
+    """Why it was not committed: a serialised google.rpc.Status, as in a failed call's metadata. Empty when it was."""
+    def __init__(
+        self,
+        *,
+        created: _builtins.bool = ...,
+        error_status: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "error_status", b"error_status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnCommitResult: _TypeAlias = TurnCommitResult  # noqa: Y015
 
 @_typing.final
 class Memory(_message.Message):

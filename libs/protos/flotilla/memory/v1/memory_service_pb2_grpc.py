@@ -48,6 +48,11 @@ class MemoryServiceStub:
                 request_serializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.CommitTurnRequest.SerializeToString,
                 response_deserializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.CommitTurnResponse.FromString,
                 _registered_method=True)
+        self.BatchCommitTurns = channel.unary_unary(
+                '/flotilla.memory.v1.MemoryService/BatchCommitTurns',
+                request_serializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.BatchCommitTurnsRequest.SerializeToString,
+                response_deserializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.BatchCommitTurnsResponse.FromString,
+                _registered_method=True)
         self.SearchMemories = channel.unary_unary(
                 '/flotilla.memory.v1.MemoryService/SearchMemories',
                 request_serializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.SearchMemoriesRequest.SerializeToString,
@@ -90,6 +95,18 @@ class MemoryServiceServicer:
         changes nothing. Safe to retry.
 
         Fails with INVALID_ARGUMENT if the turn has no message, and with UNAVAILABLE while embeddings cannot be made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCommitTurns(self, request, context):
+        """Stores finished turns of any people and tenants, each as CommitTurn would, and returns one result per turn in the
+        order of the request. A turn that fails is a result with an error and harms no other. Safe to retry.
+
+        Each turn is stored for the identity that its own token names, verified as that of a call is; the call's identity
+        lets the batch in and owns nothing of it.
+        Fails with INVALID_ARGUMENT if there are no turns or more than 100.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +156,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.CommitTurn,
                     request_deserializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.CommitTurnRequest.FromString,
                     response_serializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.CommitTurnResponse.SerializeToString,
+            ),
+            'BatchCommitTurns': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCommitTurns,
+                    request_deserializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.BatchCommitTurnsRequest.FromString,
+                    response_serializer=flotilla_dot_memory_dot_v1_dot_memory__service__pb2.BatchCommitTurnsResponse.SerializeToString,
             ),
             'SearchMemories': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchMemories,
@@ -219,6 +241,33 @@ class MemoryService:
             '/flotilla.memory.v1.MemoryService/CommitTurn',
             flotilla_dot_memory_dot_v1_dot_memory__service__pb2.CommitTurnRequest.SerializeToString,
             flotilla_dot_memory_dot_v1_dot_memory__service__pb2.CommitTurnResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCommitTurns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flotilla.memory.v1.MemoryService/BatchCommitTurns',
+            flotilla_dot_memory_dot_v1_dot_memory__service__pb2.BatchCommitTurnsRequest.SerializeToString,
+            flotilla_dot_memory_dot_v1_dot_memory__service__pb2.BatchCommitTurnsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,14 @@ class MemoryServiceStub:
 
     Fails with INVALID_ARGUMENT if the turn has no message, and with UNAVAILABLE while embeddings cannot be made.
     """
+    BatchCommitTurns: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchCommitTurnsRequest, _memory_service_pb2.BatchCommitTurnsResponse]
+    """Stores finished turns of any people and tenants, each as CommitTurn would, and returns one result per turn in the
+    order of the request. A turn that fails is a result with an error and harms no other. Safe to retry.
+
+    Each turn is stored for the identity that its own token names, verified as that of a call is; the call's identity
+    lets the batch in and owns nothing of it.
+    Fails with INVALID_ARGUMENT if there are no turns or more than 100.
+    """
     SearchMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]
     """Returns the memories nearest to a query, best first. Safe to retry."""
     CreateMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CreateMemoryRequest, _memory_service_pb2.CreateMemoryResponse]
@@ -79,6 +87,14 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     changes nothing. Safe to retry.
 
     Fails with INVALID_ARGUMENT if the turn has no message, and with UNAVAILABLE while embeddings cannot be made.
+    """
+    BatchCommitTurns: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchCommitTurnsRequest, _memory_service_pb2.BatchCommitTurnsResponse]  # type: ignore[assignment]
+    """Stores finished turns of any people and tenants, each as CommitTurn would, and returns one result per turn in the
+    order of the request. A turn that fails is a result with an error and harms no other. Safe to retry.
+
+    Each turn is stored for the identity that its own token names, verified as that of a call is; the call's identity
+    lets the batch in and owns nothing of it.
+    Fails with INVALID_ARGUMENT if there are no turns or more than 100.
     """
     SearchMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]  # type: ignore[assignment]
     """Returns the memories nearest to a query, best first. Safe to retry."""
@@ -121,6 +137,20 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         changes nothing. Safe to retry.
 
         Fails with INVALID_ARGUMENT if the turn has no message, and with UNAVAILABLE while embeddings cannot be made.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCommitTurns(
+        self,
+        request: _memory_service_pb2.BatchCommitTurnsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.BatchCommitTurnsResponse, _abc.Awaitable[_memory_service_pb2.BatchCommitTurnsResponse]]:
+        """Stores finished turns of any people and tenants, each as CommitTurn would, and returns one result per turn in the
+        order of the request. A turn that fails is a result with an error and harms no other. Safe to retry.
+
+        Each turn is stored for the identity that its own token names, verified as that of a call is; the call's identity
+        lets the batch in and owns nothing of it.
+        Fails with INVALID_ARGUMENT if there are no turns or more than 100.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,84 @@
+"""Calls that carry many requests: each is for the identity that its own token names, and fails by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it has no stubs
+from grpc import StatusCode
+
+from flotilla_common.errors import FlotillaError, InternalError, InvalidArgumentError
+from flotilla_common.identity import IdentityVerifier
+from flotilla_common.ids import new_id
+from flotilla_common.request import RequestContext, current_request, enter_request
+from flotilla_common.rpc.details import pack, unpack
+from flotilla_common.rpc.failure import INTERNAL_MESSAGE
+from flotilla_common.status import error_for, grpc_code
+
+MOST_ITEMS = 100
+_CODES: dict[int, StatusCode] = {code.value[0]: code for code in StatusCode}
+_log = logging.getLogger(__name__)
+
+
+class BatchItem(Protocol):
+    """A request that says for whom it is."""
+
+    @property
+    def identity_token(self) -> str:
+        """The signed token, as in a call's metadata."""
+
+
+Item = TypeVar("Item", bound=BatchItem)
+Result = TypeVar("Result")
+
+
+async def serve_each(
+    items: Sequence[Item], serve: Callable[[Item], Awaitable[Result]], *, verifier: IdentityVerifier, field: str
+) -> list[Result | FlotillaError]:
+    """Serves items side by side, each as a request of its own, and returns results or what they failed with, in order.
+
+    An item is for whom its token names and never for whom the call names, so that one call may hold many tenants' and
+    still nobody says more than the issuers signed. Raises InvalidArgumentError when there are none or too many.
+    """
+    if not 1 <= len(items) <= MOST_ITEMS:
+        raise InvalidArgumentError(f"A batch has 1 to {MOST_ITEMS} items.", field=field)
+    outcomes = await asyncio.gather(*(_serve(item, serve, verifier) for item in items), return_exceptions=True)
+    return [_known(outcome) if isinstance(outcome, BaseException) else outcome for outcome in outcomes]
+
+
+def pack_error(error: FlotillaError) -> bytes:
+    """Returns what an item's result says of its failure."""
+    return pack(error, grpc_code(error))
+
+
+def error_in(packed: bytes) -> FlotillaError | None:
+    """Returns the failure that an item's result tells of, or None when it tells of none."""
+    if not packed:
+        return None
+    details, status = unpack(packed), Status.FromString(packed)
+    code = _CODES.get(status.code, StatusCode.UNKNOWN)
+    if details is None:
+        return error_for(code, status.message)
+    return error_for(
+        code, status.message, reason=details.reason, field=details.field, retry_after_s=details.retry_after_s
+    )
+
+
+async def _serve(item: Item, serve: Callable[[Item], Awaitable[Result]], verifier: IdentityVerifier) -> Result:
+    identity = verifier.verify(item.identity_token)
+    call = current_request()
+    # Entered in this item's own task: the call and its other items keep theirs.
+    enter_request(RequestContext(identity, str(identity.run_id or call.request_id), deadline=call.deadline))
+    return await serve(item)
+
+
+def _known(outcome: BaseException) -> FlotillaError:
+    if isinstance(outcome, FlotillaError):
+        return outcome
+    if not isinstance(outcome, Exception):
+        raise outcome
+    _log.error("a batch's item failed unexpectedly", exc_info=outcome, extra={"error_id": str(new_id())})
+    return InternalError(INTERNAL_MESSAGE, reason="internal")
