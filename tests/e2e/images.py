@@ -58,6 +58,15 @@ def sizes_mb(images: Images) -> dict[str, int]:
     return {service: int(float(sizes[f"{REPOSITORY}/{service}:{images.first}"].split()[0])) for service in SERVICES}
 
 
+def layers(images: Images) -> dict[str, int]:
+    """Returns how many layers each service's image has, those of its base among them."""
+    count = ["inspect", "--type", "image", "--format", "{{len .OCIv1.RootFS.DiffIDs}}"]
+    return {
+        service: int(must(in_builder([*count, f"{REPOSITORY}/{service}:{images.first}"])).stdout)
+        for service in SERVICES
+    }
+
+
 def _copy_sources(folder: Path) -> None:
     for source in SOURCES:
         place = folder / source

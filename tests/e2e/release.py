@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,13 @@ def is_settled(release: Release) -> bool:
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Tells whether a pod takes traffic."""
     return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+
+
+def ready_after_s(pod: Mapping[str, Any]) -> float:
+    """Returns the seconds from the first start of a pod's containers until it took traffic."""
+    started = min(status["state"]["running"]["startedAt"] for status in pod["status"]["containerStatuses"])
+    ready = next(one["lastTransitionTime"] for one in pod["status"]["conditions"] if one["type"] == "Ready")
+    return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
 
 
 def restarts(pods: list[dict[str, Any]]) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from e2e import figures
 from e2e.command import must
 from e2e.edge import Edge, chat_body, counted, counting
-from e2e.images import SERVICES, sizes_mb
-from e2e.release import NAME, NAMESPACE, Release, restarts
+from e2e.images import SERVICES, layers, sizes_mb
+from e2e.release import NAME, NAMESPACE, Release, ready_after_s, restarts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -32,6 +33,12 @@ print(json.dumps({
 
 
 def test_install_is_ready_within_three_minutes(release: Release) -> None:
+    pods = {service: release.pods(service)[0] for service in SERVICES}
+    figures.note(
+        "pods", {"from start to ready, seconds": {service: ready_after_s(pods[service]) for service in SERVICES}}
+    )
+    figures.note("pods", {"idle memory, MB": {service: _look(release, service)["memory"] for service in SERVICES}})
+
     assert release.install_s < 180
     assert restarts(release.pods()) == 0
 
@@ -58,11 +65,17 @@ def test_an_identical_upgrade_changes_nothing(release: Release) -> None:
 def test_pods_can_do_no_more_than_they_need(release: Release) -> None:
     memory_mb = {}
     for service in SERVICES:
-        look = ("exec", f"deployment/{release.workload(service)}", "-c", service, "--", "python", "-c", _LOOK)
-        seen = json.loads(release.kubectl(*look))
+        seen = _look(release, service)
         memory_mb[service] = seen.pop("memory")
         assert seen == {"user": 10001, "can write": False, "has a token": False, "capabilities": 0}
 
     figures.note("pods", {"memory after some chats, MB": memory_mb})
     if not release.node.is_given:
-        figures.note("images", {"unpacked, MB": sizes_mb(release.images)})
+        figures.note("images", {"unpacked, MB": sizes_mb(release.images), "layers": layers(release.images)})
+
+
+def _look(release: Release, service: str) -> dict[str, Any]:
+    """Returns what a service's container says about itself."""
+    look = ("exec", f"deployment/{release.workload(service)}", "-c", service, "--", "python", "-c", _LOOK)
+    seen: dict[str, Any] = json.loads(release.kubectl(*look))
+    return seen
