@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import orjson
 
@@ -19,32 +19,26 @@ class CheckpointJournal:
         self._journal = journal
         self._past = past
         self._final: list[CheckpointRow] = []
-        self._nodes: list[str] = []
 
     @property
     def final(self) -> Sequence[CheckpointRow]:
         """The checkpoint that the graph ended with, which the run's end writes."""
         return self._final
 
-    def note_nodes(self, nodes: Iterable[str]) -> None:
-        """Notes which nodes ran since the last checkpoint."""
-        self._nodes.extend(nodes)
-
-    async def put_checkpoint(self, row: CheckpointRow, *, is_final: bool) -> None:
+    async def put_checkpoint(self, row: CheckpointRow, *, nodes: Sequence[str], is_final: bool) -> None:
         """Commits a checkpoint before it returns, or keeps the final one for the run's end."""
         if is_final:
             self._final = [row]
             return
         self._journal.add_checkpoint(row)
-        self._announce(row)
+        self._announce(row, nodes)
         await self._journal.commit()
 
     async def put_writes(self, writes: PendingWrites) -> None:
         """Keeps a finished task's writes with the next flush."""
         self._journal.add_writes(writes)
 
-    def _announce(self, row: CheckpointRow) -> None:
-        nodes, self._nodes = self._nodes, []
+    def _announce(self, row: CheckpointRow, nodes: Sequence[str]) -> None:
         if str(row.checkpoint_id) in self._past.states:
             return
         self._journal.emit(

@@ -15,6 +15,8 @@ from flotilla_orchestrator.runs.checkpoint_journal import CheckpointJournal
 from flotilla_orchestrator.runs.checkpoints.run_saver import RunSaver
 from flotilla_orchestrator.runs.checkpoints.saver import FlotillaSaver
 from flotilla_orchestrator.runs.checkpoints.topology import Topology, topologies
+from flotilla_orchestrator.runs.first_step import AnswerShape, FirstStep, answer_shape, open_first_step
+from flotilla_orchestrator.runs.work import RunWork
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, CheckpointStore
 
 OpenCheckpoints = Callable[[UUID], CheckpointStore]
@@ -29,6 +31,8 @@ class RunState:
     store: CheckpointStore
     saver: RunSaver
     journal: CheckpointJournal
+    answer_shape: AnswerShape | None
+    """Set when the first step needs no LangGraph."""
 
     @property
     def config(self) -> RunnableConfig:
@@ -40,6 +44,12 @@ class RunState:
         """Checkpoints that the run's end has to write."""
         return [*self.saver.held, *self.journal.final]
 
+    async def open_first_step(self, work: RunWork) -> FirstStep | None:
+        """Returns the step that the run begins with, or None where LangGraph has to take it."""
+        if self.answer_shape is None:
+            return None
+        return await open_first_step(self.answer_shape, work, self.saver, self.config)
+
     async def has_begun(self) -> bool:
         """Whether the thread's latest checkpoint is of this run, so that it goes on from there."""
         latest = await self.store.find(CheckpointQuery(self.run.thread_id, "", limit=1))
@@ -47,11 +57,11 @@ class RunState:
 
 
 class ThreadStates:
-    """Opens the threads of runs; knows each release's topology."""
+    """Opens the threads of runs; knows each release's topology and shape."""
 
     def __init__(self, open_checkpoints: OpenCheckpoints) -> None:
         self._open_checkpoints = open_checkpoints
-        self._topologies: dict[str, Mapping[tuple[str, ...], Topology]] = {}
+        self._shapes: dict[str, tuple[Mapping[tuple[str, ...], Topology], AnswerShape | None]] = {}
 
     async def messages(self, thread_id: UUID, *, tenant_id: UUID) -> Sequence[MessageDict]:
         """Returns the messages of a thread's latest checkpoint; none for a thread without one."""
@@ -64,9 +74,10 @@ class ThreadStates:
         self, run: OwnedRun, release: Release, graph: CompiledGraph, *, journal: CheckpointJournal, is_new: bool
     ) -> RunState:
         """Returns the thread of a run; is_new: nothing can be stored for it yet."""
-        known = self._topologies.get(release.hash)
+        known = self._shapes.get(release.hash)
         if known is None:
-            known = self._topologies[release.hash] = topologies(graph)
+            known = self._shapes[release.hash] = topologies(graph), answer_shape(graph)
+        nodes, shape = known
         store = self._open_checkpoints(run.tenant_id)
-        saver = RunSaver(store, journal, run_id=run.run_id, topologies=known, is_new_thread=is_new)
-        return RunState(run, store, saver, journal)
+        saver = RunSaver(store, journal, run_id=run.run_id, topologies=nodes, is_new_thread=is_new)
+        return RunState(run, store, saver, journal, shape)

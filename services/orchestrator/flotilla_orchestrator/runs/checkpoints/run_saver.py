@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.constants import START
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites
 from flotilla_orchestrator.runs.checkpoints.encoding import (
@@ -41,7 +42,8 @@ class _Position:
     """Where a namespace stands in this process: its latest checkpoint and what was written for the step after it."""
 
     checkpoint_id: UUID
-    task_count: int | None
+    next_nodes: Sequence[str] | None
+    """Of each task that runs next; None when the graph is not known."""
     row: CheckpointRow | None = None
     """Unset when the checkpoint was read from the store."""
     is_held: bool = False
@@ -107,6 +109,13 @@ class RunSaver(FlotillaSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Holds the input's checkpoint and hands over every other."""
+        before = self._positions.get(namespace_of(config))
+        return await self.put_step(config, checkpoint, metadata, nodes=(before and before.next_nodes) or ())
+
+    async def put_step(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, *, nodes: Sequence[str]
+    ) -> RunnableConfig:
+        """Does what `aput` does, for a step in which these nodes ran."""
         namespace = namespace_of(config)
         topology = self._topology(namespace)
         next_nodes = topology.next_nodes(checkpoint) if topology else []
@@ -117,13 +126,13 @@ class RunSaver(FlotillaSaver):
         if replaced:
             row = replace(row, parent_id=replaced.parent_id)
         self._forget_inner(namespace)
-        position = _Position(row.checkpoint_id, len(next_nodes) if topology else None, row)
+        position = _Position(row.checkpoint_id, next_nodes if topology else None, row)
         position.is_held = metadata["source"] == "input" or bool(next_nodes)
         position.is_held &= self._is_input(topology, metadata, replaced)
         self._positions[namespace] = position
         if not position.is_held:
             is_final = not namespace and not next_nodes and metadata["source"] == "loop"
-            await self._hand_over(row, is_final=is_final)
+            await self._hand_over(row, nodes=[node for node in nodes if node != START], is_final=is_final)
         return config_of(row, row.checkpoint_id)
 
     async def aput_writes(
@@ -162,21 +171,22 @@ class RunSaver(FlotillaSaver):
         return (
             topology is not None
             and not topology.has_delta_channels
-            and position.task_count == 1
+            and position.next_nodes is not None
+            and len(position.next_nodes) == 1
             and task_id != _NULL_TASK
             and topology.is_plain(channel for channel, _ in writes)
         )
 
-    async def _hand_over(self, row: CheckpointRow, *, is_final: bool) -> None:
+    async def _hand_over(self, row: CheckpointRow, *, nodes: Sequence[str], is_final: bool) -> None:
         self._is_new_thread = False
         if is_final:
-            await self._sink.put_checkpoint(row, is_final=True)
+            await self._sink.put_checkpoint(row, nodes=nodes, is_final=True)
             return
         # What is held is an outer graph's input: without it a take-over would give the inner graph a new namespace.
-        await self._commit([*self._take_held(), row])
+        await self._commit(self._take_held(), self._sink.put_checkpoint(row, nodes=nodes, is_final=False))
 
-    async def _commit(self, rows: Sequence[CheckpointRow]) -> None:
-        await asyncio.gather(*(self._sink.put_checkpoint(row, is_final=False) for row in rows))
+    async def _commit(self, held: Sequence[CheckpointRow], *others: Coroutine[Any, Any, None]) -> None:
+        await asyncio.gather(*(self._sink.put_checkpoint(row, nodes=(), is_final=False) for row in held), *others)
 
     def _take_held(self) -> list[CheckpointRow]:
         rows = self.held
@@ -192,8 +202,7 @@ class RunSaver(FlotillaSaver):
 
     def _position_at(self, namespace: str, checkpoint: Checkpoint) -> _Position:
         topology = self._topology(namespace)
-        count = len(topology.next_nodes(checkpoint)) if topology else None
-        return _Position(UUID(checkpoint["id"]), count)
+        return _Position(UUID(checkpoint["id"]), topology.next_nodes(checkpoint) if topology else None)
 
 
 def _in_order(pending: Sequence[PendingWrites]) -> list[StoredWrite]:

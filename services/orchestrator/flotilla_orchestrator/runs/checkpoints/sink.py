@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites
@@ -10,8 +11,8 @@ from flotilla_orchestrator.model import CheckpointRow, PendingWrites
 class CheckpointSink(Protocol):
     """Stores a run's checkpoints with the run's other rows, fenced by its epoch."""
 
-    async def put_checkpoint(self, row: CheckpointRow, *, is_final: bool) -> None:
-        """Returns when the checkpoint is stored, so that the next step finds it whatever happens.
+    async def put_checkpoint(self, row: CheckpointRow, *, nodes: Sequence[str], is_final: bool) -> None:
+        """Returns when the checkpoint after a step of these nodes is stored; the next step finds it whatever happens.
 
         A final one is kept back instead and written together with the run's end. Several calls may be open at once;
         rows are stored in the order of the calls.

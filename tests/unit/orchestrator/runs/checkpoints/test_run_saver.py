@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 from uuid import UUID, uuid4
@@ -35,7 +35,7 @@ class RecordingSink:
     final: list[CheckpointRow] = field(default_factory=list)
     writes: list[PendingWrites] = field(default_factory=list)
 
-    async def put_checkpoint(self, row: CheckpointRow, *, is_final: bool) -> None:
+    async def put_checkpoint(self, row: CheckpointRow, *, nodes: Sequence[str], is_final: bool) -> None:
         if is_final:
             self.final.append(row)
         else:
