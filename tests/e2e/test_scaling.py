@@ -28,12 +28,12 @@ SCALED = {
                     "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}],
                 },
             },
-            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+            "resources": {"requests": {"cpu": "130m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
         }
     }
 }
 BUSY = Shape(unary_per_s=40, streams=10, stream_tokens=300)
-QUIET = Shape(unary_per_s=2, streams=3, stream_tokens=400)
+QUIET = Shape(unary_per_s=1, streams=2, stream_tokens=400)
 
 
 @dataclass(slots=True)
