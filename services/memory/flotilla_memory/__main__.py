@@ -26,7 +26,10 @@ async def main(settings: MemorySettings) -> None:
     async with (
         open_models(routes) as models,
         open_pool(
-            settings.database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max
+            settings.database_url,
+            min_size=settings.database_pool_min,
+            max_size=settings.database_pool_max,
+            plans_once=True,
         ) as pool,
     ):
         await require_schema(pool, "memory", latest_version("flotilla_memory"))

@@ -13,7 +13,14 @@ import pytest
 from fakes.servers import PostgresServer, ServiceDatabase
 from flotilla_cli.embedded.provision import OWNER, drop_database, provision_database, role_of
 from flotilla_common.errors import AbortedError, DeadlineExceededError, UnavailableError
-from flotilla_common.postgres import Pool, map_database_errors, open_pool, system_transaction, tenant_transaction
+from flotilla_common.postgres import (
+    NAMED_TENANT,
+    Pool,
+    map_database_errors,
+    open_pool,
+    system_transaction,
+    tenant_transaction,
+)
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
@@ -24,6 +31,10 @@ CREATE POLICY own_tenant ON memory.notes
   USING (current_setting('flotilla.tenant_id', true) IN (tenant_id::text, '*'));
 GRANT USAGE ON SCHEMA memory TO flotilla_memory;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA memory TO flotilla_memory;
+"""
+NOTES = f"""
+WITH named AS MATERIALIZED (SELECT {NAMED_TENANT} AS tenant)
+SELECT n.note FROM named CROSS JOIN LATERAL (SELECT note FROM notes WHERE tenant_id = named.tenant OFFSET 0) n
 """
 ANNA, BEN = uuid4(), uuid4()
 
@@ -78,6 +89,36 @@ async def test_tenant_ends_with_its_transaction(pool: Pool) -> None:
             row = await (await connection.execute("SELECT count(*) FROM notes")).fetchone()
 
         assert row == (0,)
+
+
+async def notes_in_one_statement(pool: Pool, tenant_id: UUID) -> list[str]:
+    async with pool.connection() as connection:
+        rows = await (await connection.execute(NOTES, {"tenant": tenant_id})).fetchall()
+    return [note for (note,) in rows]
+
+
+@pytest.mark.parametrize("plans_once", [False, True])
+async def test_statement_that_names_its_tenant_sees_that_tenants_rows_only(url: str, plans_once: bool) -> None:
+    anna, ben = uuid4(), uuid4()
+    async with open_pool(url, min_size=1, max_size=1, plans_once=plans_once) as pool:
+        await write(pool, anna, "hers")
+        await write(pool, ben, "his")
+
+        # Often enough that it is prepared, and its plan kept.
+        seen = [await notes_in_one_statement(pool, each) for _ in range(10) for each in (anna, ben)]
+        async with pool.connection() as connection:
+            afterwards = await (await connection.execute("SELECT count(*) FROM notes")).fetchone()
+
+    assert seen == [["hers"], ["his"]] * 10
+    assert afterwards == (0,)
+
+
+@pytest.mark.parametrize(("plans_once", "mode"), [(False, "auto"), (True, "force_generic_plan")])
+async def test_pool_plans_once_when_asked(url: str, plans_once: bool, mode: str) -> None:
+    async with open_pool(url, min_size=1, max_size=1, plans_once=plans_once) as pool, pool.connection() as connection:
+        shown = await (await connection.execute("SHOW plan_cache_mode")).fetchone()
+
+    assert shown == (mode,)
 
 
 async def test_error_rolls_back(pool: Pool) -> None:

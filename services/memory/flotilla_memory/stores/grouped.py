@@ -7,50 +7,55 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from flotilla_common.postgres import Connection
+from flotilla_common.postgres import NAMED_TENANT, Connection
 
 from flotilla_memory.model import Candidate, CoreBlock, Embedding, Findings, Memory, MemoryKind, NewMemory, RecallQuery
 from flotilla_memory.stores.words import text_digest
 
-_ADD_EPISODES = """
-WITH i AS (
-  SELECT DISTINCT ON (run) * FROM unnest(
+# Both statements are a transaction of their own, and read and write only by what the CTE returns that names the tenant.
+ADD_EPISODES = f"""
+WITH i AS MATERIALIZED (
+  SELECT DISTINCT ON (run) {NAMED_TENANT} AS tenant, i.* FROM unnest(
     %(run)s::uuid[], %(user)s::uuid[], %(id)s::uuid[], %(text)s::text[], %(digest)s::bytea[], %(thread)s::uuid[],
     %(agent)s::text[], %(created_at)s::timestamptz[], %(model)s::text[], %(embedding)s::text[])
   AS i(run, user_id, id, text, digest, thread, agent, created_at, model, embedding) ORDER BY run),
 first AS (
-  INSERT INTO committed_runs (tenant_id, run_id) SELECT %(tenant)s, run FROM i ON CONFLICT DO NOTHING RETURNING run_id)
+  INSERT INTO committed_runs (tenant_id, run_id) SELECT tenant, run FROM i ON CONFLICT DO NOTHING RETURNING run_id)
 INSERT INTO memories (tenant_id, memory_id, user_id, kind, text, text_digest, run_id, thread_id, agent, created_at,
   embedding_model, embedding)
-SELECT %(tenant)s, id, user_id, 1, text, digest, run, thread, agent, created_at, model, embedding::vector
+SELECT tenant, id, user_id, 1, text, digest, run, thread, agent, created_at, model, embedding::vector
 FROM i JOIN first ON first.run_id = i.run RETURNING memory_id
-"""
+"""  # noqa: S608 - it holds a constant of ours
 # Vectors are compared inside a CASE, because one of another model's length would be an error, not a mismatch.
 # What ts_delete removes is what question and memory share: it counts words ten times faster than unnest does.
-_FIND = """
+# A connection may plan this while the table is empty. So OFFSET 0 has the chosen few looked up one by one, and by all
+# that the person's index holds, so that either index finds one row.
+FIND = f"""
 WITH asked AS MATERIALIZED (
-  SELECT n, user_id, model, without, most, embedding::vector AS embedding,
+  SELECT {NAMED_TENANT} AS tenant, n, user_id, model, without, most, embedding::vector AS embedding,
     tsvector_to_array(to_tsvector('english', question)) AS words
   FROM unnest(%(user)s::uuid[], %(model)s::text[], %(embedding)s::text[], %(question)s::text[], %(without)s::uuid[],
     %(most)s::int[]) WITH ORDINALITY AS asked(user_id, model, embedding, question, without, most, n))
 SELECT a.n, f.* FROM asked a CROSS JOIN LATERAL (
   WITH mine AS MATERIALIZED (
-    SELECT m.memory_id, length(m.words) - length(ts_delete(m.words, a.words)) AS shared_words,
+    SELECT m.memory_id, m.created_at, length(m.words) - length(ts_delete(m.words, a.words)) AS shared_words,
       CASE WHEN m.embedding_model = a.model AND vector_dims(m.embedding) = vector_dims(a.embedding)
         THEN 1 - (m.embedding <=> a.embedding) END AS similarity
     FROM memories m
-    WHERE m.tenant_id = %(tenant)s AND m.user_id = a.user_id
+    WHERE m.tenant_id = a.tenant AND m.user_id = a.user_id
       AND (a.without IS NULL OR m.thread_id IS DISTINCT FROM a.without)),
   chosen AS (
     (SELECT * FROM mine WHERE similarity IS NOT NULL ORDER BY similarity DESC LIMIT a.most)
     UNION (SELECT * FROM mine WHERE shared_words > 0 ORDER BY shared_words DESC LIMIT a.most))
-  SELECT NULL::text AS label, m.memory_id, m.kind, m.text, m.created_at, m.run_id, m.thread_id, c.similarity,
-    c.shared_words::float8 / greatest(cardinality(a.words), 1) AS coverage
-  FROM chosen c JOIN memories m ON m.tenant_id = %(tenant)s AND m.memory_id = c.memory_id
+  SELECT NULL::text AS label, m.*, c.similarity, c.shared_words::float8 / greatest(cardinality(a.words), 1) AS coverage
+  FROM chosen c CROSS JOIN LATERAL (
+    SELECT memory_id, kind, text, created_at, run_id, thread_id FROM memories
+    WHERE tenant_id = a.tenant AND user_id = a.user_id AND created_at = c.created_at AND memory_id = c.memory_id
+    OFFSET 0) m
   UNION ALL
   SELECT label, NULL, NULL, text, NULL, NULL, NULL, NULL, NULL FROM core_blocks
-  WHERE tenant_id = %(tenant)s AND user_id = a.user_id) f
-"""
+  WHERE tenant_id = a.tenant AND user_id = a.user_id) f
+"""  # noqa: S608 - it holds a constant of ours
 
 
 async def find(connection: Connection, tenant_id: UUID, asked: Sequence[tuple[UUID, RecallQuery]]) -> list[Findings]:
@@ -65,7 +70,7 @@ async def find(connection: Connection, tenant_id: UUID, asked: Sequence[tuple[UU
         "most": [query.candidates for query in queries],
     }
     found: list[list[tuple[Any, ...]]] = [[] for _ in asked]
-    for number, *row in await (await connection.execute(_FIND, parameters)).fetchall():
+    for number, *row in await (await connection.execute(FIND, parameters)).fetchall():
         found[number - 1].append(tuple(row))
     return [_findings(rows) for rows in found]
 
@@ -87,7 +92,7 @@ async def add_episodes(
         "agent": [new.agent for new in news],
         "created_at": [new.memory.created_at for new in news],
     }
-    stored = {memory_id for (memory_id,) in await (await connection.execute(_ADD_EPISODES, parameters)).fetchall()}
+    stored = {memory_id for (memory_id,) in await (await connection.execute(ADD_EPISODES, parameters)).fetchall()}
     return [new.memory.id in stored for new in news]
 
 

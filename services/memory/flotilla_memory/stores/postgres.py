@@ -115,14 +115,14 @@ class PostgresMemoryStore:
         items: Sequence[tuple[Person, Item]],
         statement: Callable[[Connection, UUID, Sequence[tuple[UUID, Item]]], Awaitable[Sequence[Result]]],
     ) -> Sequence[Result]:
-        """Runs a statement once a tenant, because a transaction sees one tenant's rows; returns results in order."""
+        """Runs a statement that names its tenant, once for each tenant; returns results in order."""
         places: dict[UUID, list[int]] = {}
         for place, (person, _) in enumerate(items):
             places.setdefault(person.tenant_id, []).append(place)
         found: dict[int, Result] = {}
         for tenant_id, mine in places.items():
             with map_database_errors():
-                async with tenant_transaction(self._pool, tenant_id) as connection:
+                async with self._pool.connection() as connection:
                     of_tenant = [(items[place][0].user_id, items[place][1]) for place in mine]
                     found.update(zip(mine, await statement(connection, tenant_id, of_tenant), strict=True))
         return [found[place] for place in range(len(items))]
