@@ -15,7 +15,7 @@ from flotilla_common.ids import new_id
 from flotilla_common.lifecycle import Work
 from flotilla_common.postgres import Pool, open_pool
 from flotilla_common.rpc.channel import open_channel
-from flotilla_gateway.app import Bounds, Parts, create_app
+from flotilla_gateway.app import Parts, create_app
 from flotilla_gateway.auth.api_keys import ApiKeyAuthenticator
 from flotilla_gateway.auth.credentials import KeyHasher, mint_key, prefix_of
 from flotilla_gateway.clients.memory import GrpcMemories
@@ -23,6 +23,7 @@ from flotilla_gateway.clients.orchestrator import GrpcOrchestrator
 from flotilla_gateway.clients.tool import GrpcTools
 from flotilla_gateway.limits.shared import Limiter
 from flotilla_gateway.limits.window import LocalLimiter, Verdict
+from flotilla_gateway.middleware.body import Bounds
 from flotilla_gateway.model import DEFAULT_TENANT_ID, ApiKey, AuditEntry, Scope, StoredKey
 from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -10,14 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from flotilla_common.lifecycle import Work
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_fastapi_instrumentator import Instrumentator
+from prometheus_fastapi_instrumentator.metrics import Info, default
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from flotilla_gateway.clients.memory import Memories
 from flotilla_gateway.clients.orchestrator import Orchestrator
 from flotilla_gateway.clients.tool import Tools
-from flotilla_gateway.middleware.body import BodyMiddleware
+from flotilla_gateway.middleware.body import BodyMiddleware, Bounds
+from flotilla_gateway.middleware.busy import BusyPaths
 from flotilla_gateway.middleware.edge import EdgeMiddleware
 from flotilla_gateway.middleware.errors import ErrorMiddleware
 from flotilla_gateway.runs.cancel import Canceller
@@ -48,15 +53,6 @@ _NOT_OBSERVED = ["/ok", "/health", "/ready"]
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a request may weigh."""
-
-    max_body_bytes: int = 1_000_000
-    max_json_depth: int = 64
-    body_timeout_s: float = 15.0
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that the wires need, made elsewhere."""
 
@@ -73,8 +69,25 @@ class Parts:
     origins: list[str] = field(default_factory=list)
 
 
-def create_app(parts: Parts) -> FastAPI:
-    """Returns the application."""
+def create_app(parts: Parts) -> ASGIApp:
+    """Returns the application: FastAPI's with all layers, and before it the short way for the busy paths."""
+    busy: dict[str, ASGIApp] = {
+        "/v1/chat/completions": ChatCompletions(parts.door, parts.orchestrator, parts.canceller, parts.patience),
+        "/v1/embeddings": Embeddings(parts.door, parts.orchestrator),
+    }
+    bounded = {path: BodyMiddleware(endpoint, parts.bounds) for path, endpoint in busy.items()}
+    return BusyPaths(_create_fastapi(parts, busy), bounded, work=parts.work, observe=_http_metrics())
+
+
+@cache
+def _http_metrics() -> Callable[[Info], None]:
+    """Returns what counts and times requests, made once: a process has each metric only once."""
+    metrics = default(metric_namespace="flotilla", metric_subsystem="gateway")
+    assert metrics is not None  # noqa: S101  # it is None only for metrics that exist already
+    return metrics
+
+
+def _create_fastapi(parts: Parts, busy: Mapping[str, ASGIApp]) -> FastAPI:
     app = FastAPI(
         title="Flotilla",
         version=version("flotilla-gateway"),
@@ -84,19 +97,17 @@ def create_app(parts: Parts) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: raise_http_error, RequestValidationError: raise_validation_error},
     )
-    _add_wires(app, parts)
+    _add_wires(app, parts, busy)
     _add_layers(app, parts)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend its schema
     return app
 
 
-def _add_wires(app: FastAPI, parts: Parts) -> None:
+def _add_wires(app: FastAPI, parts: Parts, busy: Mapping[str, ASGIApp]) -> None:
     # The busy paths come first: routes are tried in order.
-    chat = ChatCompletions(parts.door, parts.orchestrator, parts.canceller, parts.patience)
     events = RunEvents(parts.door, parts.orchestrator, parts.patience)
     app.router.routes[:0] = [
-        Route("/v1/chat/completions", chat, methods=["POST"]),
-        Route("/v1/embeddings", Embeddings(parts.door, parts.orchestrator), methods=["POST"]),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in busy.items()),
         Route("/v1/runs/{run_id}/events", events, methods=["GET"]),
     ]
     app.include_router(model_routes(parts.door, parts.orchestrator))
@@ -108,13 +119,7 @@ def _add_wires(app: FastAPI, parts: Parts) -> None:
 
 def _add_layers(app: FastAPI, parts: Parts) -> None:
     """Adds the layers, the innermost first; the trace is begun outside of all of them."""
-    bounds = parts.bounds
-    app.add_middleware(
-        BodyMiddleware,
-        max_bytes=bounds.max_body_bytes,
-        max_depth=bounds.max_json_depth,
-        timeout_s=bounds.body_timeout_s,
-    )
+    app.add_middleware(BodyMiddleware, bounds=parts.bounds)
     app.add_middleware(ErrorMiddleware)
     app.add_middleware(
         CORSMiddleware,
@@ -123,9 +128,7 @@ def _add_layers(app: FastAPI, parts: Parts) -> None:
         allow_headers=_ALLOWED_HEADERS,
         expose_headers=_EXPOSED_HEADERS,
     )
-    Instrumentator(excluded_handlers=_NOT_OBSERVED).instrument(
-        app, metric_namespace="flotilla", metric_subsystem="gateway"
-    )
+    Instrumentator(excluded_handlers=_NOT_OBSERVED).add(_http_metrics()).instrument(app)
     app.add_middleware(EdgeMiddleware, work=parts.work)
     FastAPIInstrumentor.instrument_app(
         app, excluded_urls=",".join(f"{path}$" for path in _NOT_OBSERVED), exclude_spans=["send", "receive"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from fastapi import FastAPI
 from flotilla_common.identity import IdentitySigner
 from flotilla_common.lifecycle import Lifecycle, Work
 from flotilla_common.metrics import serve_metrics
@@ -14,14 +13,16 @@ from flotilla_common.rpc.channel import open_channel
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from starlette.types import ASGIApp
 
-from flotilla_gateway.app import Bounds, Parts, create_app
+from flotilla_gateway.app import Parts, create_app
 from flotilla_gateway.auth.api_keys import ApiKeyAuthenticator
 from flotilla_gateway.auth.credentials import KeyHasher
 from flotilla_gateway.clients.memory import GrpcMemories
 from flotilla_gateway.clients.orchestrator import GrpcOrchestrator
 from flotilla_gateway.clients.tool import GrpcTools
 from flotilla_gateway.limits.shared import SharedLimiter
+from flotilla_gateway.middleware.body import Bounds
 from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience
 from flotilla_gateway.service import KeyService
@@ -34,7 +35,7 @@ from flotilla_gateway.wires.operations.status import Readiness
 _REDIS_TIMEOUT_S = 0.25
 
 
-async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> FastAPI:
+async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> ASGIApp:
     """Opens everything the gateway holds, on a stack that closes it again, and returns the application."""
     pool, system_pool = await _open_pools(settings, stack)
     redis = _redis(settings)

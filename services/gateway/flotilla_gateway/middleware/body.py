@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 
 from flotilla_common.errors import FlotillaError, InvalidArgumentError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,14 +19,23 @@ _TO_PARENTHESES = bytes.maketrans(b"{}[]", b"()()")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a request may weigh."""
+
+    max_body_bytes: int = 1_000_000
+    max_json_depth: int = 64
+    body_timeout_s: float = 15.0
+
+
 class BodyMiddleware:
     """Reads the whole body, within bounds, and hands it on as one piece."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_depth: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, bounds: Bounds) -> None:
         self._app = app
-        self._max_bytes = max_bytes
-        self._max_depth = max_depth
-        self._timeout_s = timeout_s
+        self._max_bytes = bounds.max_body_bytes
+        self._max_depth = bounds.max_json_depth
+        self._timeout_s = bounds.body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request whose body is within bounds."""

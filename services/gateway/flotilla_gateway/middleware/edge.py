@@ -31,10 +31,7 @@ _DOCS_POLICY = (
 
 
 class EdgeMiddleware:
-    """Gives a request its id and a reply its headers.
-
-    `scope["state"]["request_id"]` is the id; `scope["state"]["reply_headers"]` is a list that inner layers add to.
-    """
+    """Gives a request its id and a reply its headers."""
 
     def __init__(self, app: ASGIApp, *, work: Work) -> None:
         self._app = app
@@ -45,34 +42,78 @@ class EdgeMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
-        request_id = _request_id(scope)
-        extra: list[tuple[bytes, bytes]] = []
-        scope.setdefault("state", {}).update(request_id=request_id.decode(), reply_headers=extra)
-        status = 0
-        policy = _DOCS_POLICY if scope["path"].startswith("/docs") else _STRICT_POLICY
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                spent = f"{time.perf_counter() - began:.6f}".encode()
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id),
-                    (b"x-process-time", spent),
-                    policy,
-                    *_SECURITY,
-                    *extra,
-                ]
-            await send(message)
-
+        exchange = Exchange(scope, send)
         self._work.begin()
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive, exchange.send)
         finally:
             self._work.end()
-            _log(scope, status, time.perf_counter() - began)
+            exchange.log()
+
+
+class Exchange:
+    """One request and its reply.
+
+    Inner layers find it as `scope["state"]["exchange"]`, the request's id as `scope["state"]["request_id"]`, and as
+    `scope["state"]["reply_headers"]` a list that they add to.
+    """
+
+    __slots__ = ("_began", "_headers", "_request_id", "_scope", "_send", "reply_headers", "status")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._began = time.perf_counter()
+        self._scope = scope
+        self._send = send
+        self._request_id = _request_id(scope)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.reply_headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        scope.setdefault("state", {}).update(
+            exchange=self, request_id=self._request_id.decode(), reply_headers=self.reply_headers
+        )
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the reply has begun."""
+        return self.status != 0
+
+    def elapsed_s(self) -> float:
+        """Returns the seconds since the request arrived."""
+        return time.perf_counter() - self._began
+
+    def content_length(self) -> str:
+        """Returns how long the reply said to be, "0" when it did not say."""
+        return next((value.decode() for name, value in self._headers if name == b"content-length"), "0")
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the reply; its first one with our headers."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            policy = _DOCS_POLICY if self._scope["path"].startswith("/docs") else _STRICT_POLICY
+            self._headers = message["headers"] = [
+                *message["headers"],
+                (b"x-request-id", self._request_id),
+                (b"x-process-time", b"%.6f" % self.elapsed_s()),
+                policy,
+                *_SECURITY,
+                *self.reply_headers,
+            ]
+        await self._send(message)
+
+    def log(self) -> None:
+        """Writes the line about a request that was served."""
+        scope = self._scope
+        if scope["path"] in _UNREPORTED:
+            return
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": self.status,
+            "duration_ms": round(self.elapsed_s() * 1000, 1),
+            "request_id": scope["state"]["request_id"],
+            "run_id": scope["state"].get("run_id", ""),
+        }
+        logger.info("Request served", extra=fields)
 
 
 def _request_id(scope: Scope) -> bytes:
@@ -81,17 +122,3 @@ def _request_id(scope: Scope) -> bytes:
             given: bytes = value
             return given
     return str(new_id()).encode()
-
-
-def _log(scope: Scope, status: int, duration_s: float) -> None:
-    if scope["path"] in _UNREPORTED:
-        return
-    fields = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": status,
-        "duration_ms": round(duration_s * 1000, 1),
-        "request_id": scope["state"]["request_id"],
-        "run_id": scope["state"].get("run_id", ""),
-    }
-    logger.info("Request served", extra=fields)

@@ -6,7 +6,7 @@ import logging
 
 from flotilla_common.errors import FlotillaError, InternalError
 from flotilla_common.ids import new_id
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flotilla_gateway.wires.reply import send_error
 
@@ -21,22 +21,15 @@ class ErrorMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request, or answers why not."""
-        started = False
-
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
         try:
-            await self._app(scope, receive, watched_send)
+            await self._app(scope, receive, send)
         except FlotillaError as error:
-            if started:
+            if scope["state"]["exchange"].is_answered:
                 raise
             await send_error(scope, send, _shown(error))
         except Exception as error:  # the interceptor of this wire: nothing may reach a caller unshaped
             shown = _unexpected(error)
-            if started:
+            if scope["state"]["exchange"].is_answered:
                 raise
             await send_error(scope, send, shown)
 
