@@ -24,6 +24,7 @@ from flotilla_orchestrator.runs.loops import stop_tasks
 from flotilla_orchestrator.runs.past import LoggedPast
 from flotilla_orchestrator.runs.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.watch import RunView, WatchHub
+from flotilla_orchestrator.runs.work import RunWork
 from flotilla_orchestrator.stores.run_store import RunStore
 
 _log = logging.getLogger(__name__)
@@ -86,8 +87,10 @@ class RunEngine:
         """Whether this process executes the run, so that its watchers are told from memory."""
         return run_id in self._active
 
-    async def start(self, new: NewRun, release: Release) -> RunView:
+    async def start(self, new: NewRun, release: Release, work: RunWork | None = None) -> RunView:
         """Accepts and begins a run and returns the view of it, or of its twin that was accepted before.
+
+        work: what the run's input says, where it was read already.
 
         Raises what stands in its way: NotFoundError, AbortedError, FailedPreconditionError, ResourceExhaustedError, and
         UnavailableError without a database.
@@ -96,7 +99,7 @@ class RunEngine:
         began = time.perf_counter()
         view = self._hub.open(new.run_id, is_new=True)
         try:
-            accepted = await self._parts.writer.accept(new, begin=partial(self._begin_new, new, release))
+            accepted = await self._parts.writer.accept(new, begin=partial(self._begin_new, new, release, work))
         except BaseException:
             view.close()
             raise
@@ -160,7 +163,7 @@ class RunEngine:
             metrics.refused.labels("capacity").inc()
             raise ResourceExhaustedError("Too many runs are under way.", reason="capacity", retry_after_s=1)
 
-    def _begin_new(self, new: NewRun, release: Release, since: float) -> None:
+    def _begin_new(self, new: NewRun, release: Release, work: RunWork | None, since: float) -> None:
         run = OwnedRun(
             run_id=new.run_id,
             tenant_id=new.tenant_id,
@@ -176,7 +179,7 @@ class RunEngine:
             remaining_s=new.time_limit_s,
             traceparent=new.traceparent,
         )
-        self._begin(run, release, LoggedPast(), since=since)
+        self._begin(run, release, LoggedPast(), since=since, work=work)
 
     def _begin(
         self,
@@ -185,13 +188,14 @@ class RunEngine:
         past: LoggedPast,
         *,
         since: float,
+        work: RunWork | None = None,
     ) -> None:
         """Starts the execution in a task of its own, with nothing of whatever request it came by."""
         self._keeper.hold(run.run_id, run.epoch, since=since)
         journal = RunJournal(run.run_id, run.epoch, last_sequence=run.last_sequence)
         stop = StopSignal(has_lease=partial(self._keeper.has_lease, run.run_id, run.epoch))
         self._parts.writer.attach(journal, on_lost=partial(self._stop_lost, run, stop))
-        execution = RunExecution(run, plan, self._parts, journal=journal, stop=stop, past=past, began=since)
+        execution = RunExecution(run, plan, self._parts, journal=journal, stop=stop, past=past, began=since, work=work)
         task = asyncio.get_running_loop().create_task(
             execution.execute(), name=f"run {run.run_id}", context=contextvars.Context()
         )

@@ -70,12 +70,15 @@ class RunExecution:
         stop: StopSignal,
         past: LoggedPast,
         began: float,
+        work: RunWork | None = None,
     ) -> None:
+        """Takes the run's work where whoever begins it has read it already."""
         self._run = run
         self._plan = plan
         self._parts = parts
         self._past = past
         self._began = began
+        self._work = work
         self._state: RunState | None = None
         self._foreign = ForeignStream(journal)
         self._live: LiveRun | None = None
@@ -104,7 +107,7 @@ class RunExecution:
             return self._failed(self._plan)
         limit = asyncio.timeout(self._remaining_s())
         try:
-            work = read_work(self._run.run_id, self._run.input)
+            work = self._work or read_work(self._run.run_id, self._run.input)
             async with limit:
                 end = await self._run_graph(work, self._plan)
             return self._ended(work, end, self._plan)

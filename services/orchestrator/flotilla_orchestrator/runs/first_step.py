@@ -26,6 +26,7 @@ from flotilla_orchestrator.runs.checkpoints.super_step import (
     Task,
     follow,
     no_checkpoint,
+    stamped,
     trigger_of,
 )
 from flotilla_orchestrator.runs.work import RunWork
@@ -136,10 +137,8 @@ class FirstStep:
         self._config = config
         self._step = step
         state = add_messages(before["channel_values"].get("messages"), messages)
-        self._given = self._follow(before, _INPUT, {START: {"messages": list(messages)}}, step + 1)
-        self._ready = self._follow(
-            self._given, _SPREAD, {"messages": state, trigger_of(shape.nodes.name): None}, step + 2
-        )
+        self._given = self._follow(before, _INPUT, {START: {"messages": list(messages)}})
+        self._ready = self._follow(self._given, _SPREAD, {"messages": state, trigger_of(shape.nodes.name): None})
 
     async def answer(self, context: RunContext) -> Mapping[str, Any]:
         """Calls the node and returns what it wrote, by channel."""
@@ -156,7 +155,7 @@ class FirstStep:
     async def save(self, written: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
         """Stores the step's checkpoint and returns the state, and whether the turn has ended."""
         messages = add_messages(self._ready["channel_values"]["messages"], written["messages"])
-        after = self._follow(self._ready, self._shape.task, {**written, "messages": messages}, self._step + 3)
+        after = self._follow(self._ready, self._shape.task, {**written, "messages": messages})
         await self._put(self._config, after, "loop", self._step + 3, nodes=[self._shape.nodes.name])
         values = after["channel_values"]
         return {name: values[name] for name in values if name in _STATE}, values.keys() <= _STATE
@@ -166,11 +165,11 @@ class FirstStep:
         config = await self._put(self._config, self._given, "input", self._step + 1)
         await self._put(config, self._ready, "loop", self._step + 2)
 
-    def _follow(self, before: Checkpoint, task: Task, written: Mapping[str, Any], step: int) -> Checkpoint:
-        return follow(before, task, written, step=step, channels=self._shape.channels)
+    def _follow(self, before: Checkpoint, task: Task, written: Mapping[str, Any]) -> Checkpoint:
+        return follow(before, task, written, self._shape.channels)
 
     async def _put(
         self, config: RunnableConfig, checkpoint: Checkpoint, source: Any, step: int, *, nodes: Sequence[str] = ()
     ) -> RunnableConfig:
         metadata: CheckpointMetadata = {"source": source, "step": step, "parents": {}}
-        return await self._saver.put_step(config, checkpoint, metadata, nodes=nodes)
+        return await self._saver.put_step(config, stamped(checkpoint, step), metadata, nodes=nodes)

@@ -53,7 +53,7 @@ class RunService:
         check_tool_names(request.work.options.caller_tools, release.tools)
         check_messages(request.work.messages, request.work.resume)
         target = await self._conversations.target_of(identity, request)
-        return await self._engine.start(_new_run(identity, request, release, target), release)
+        return await self._engine.start(_new_run(identity, request, release, target), release, request.work)
 
     async def watch(self, identity: Identity, run_id: UUID, *, after_sequence: int) -> RunView:
         """Returns a view of a run's events after a sequence number. Raises NotFoundError."""

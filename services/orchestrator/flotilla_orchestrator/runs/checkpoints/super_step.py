@@ -47,10 +47,10 @@ def is_momentary(channel: str) -> bool:
     return channel == START or channel.startswith(_TRIGGER_OF)
 
 
-def follow(
-    before: Checkpoint, task: Task, written: Mapping[str, Any], *, step: int, channels: Sequence[str]
-) -> Checkpoint:
-    """Returns the checkpoint after a task wrote these values, reduced already; channels: the graph's, in its order.
+def follow(before: Checkpoint, task: Task, written: Mapping[str, Any], channels: Sequence[str]) -> Checkpoint:
+    """Returns the checkpoint after a task wrote these values, reduced already; it has no id and time yet.
+
+    channels: the graph's, in its order.
 
     Mirrors langgraph.pregel._algo.apply_writes and _checkpoint.create_checkpoint for channels that hold one value.
     """
@@ -67,10 +67,15 @@ def follow(
     after = {**values, **written}
     return Checkpoint(
         v=CHECKPOINT_VERSION,
-        ts=datetime.now(UTC).isoformat(),
-        id=str(uuid6(clock_seq=step)),
+        id="",
+        ts="",
         channel_values={name: after[name] for name in channels if name in after and name not in gone},
         channel_versions={**versions},
         versions_seen=seen,
         updated_channels=sorted(written),
     )
+
+
+def stamped(checkpoint: Checkpoint, step: int) -> Checkpoint:
+    """Returns a checkpoint with an id and the time; ids rise with time, whoever mints them."""
+    return {**checkpoint, "id": str(uuid6(clock_seq=step)), "ts": datetime.now(UTC).isoformat()}
