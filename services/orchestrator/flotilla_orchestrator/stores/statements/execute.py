@@ -13,7 +13,8 @@ async def fetch(connection: Connection, statement: str, parameters: Mapping[str,
     """Returns the rows of a statement of this package; all of them are constants."""
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(statement.encode(), parameters)
-        return await cursor.fetchall() if cursor.description else []
+        # Not `description`, which makes an object of every column.
+        return [] if cursor.rownumber is None else await cursor.fetchall()
 
 
 async def fetch_ids(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> set[UUID]:
