@@ -30,6 +30,7 @@ from flotilla_common.errors import (
 from prometheus_client import Counter
 
 from flotilla_gateway.clients.orchestrator import Orchestrator
+from flotilla_gateway.runs.silence import Silence
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +85,16 @@ class RunFollower:
         waits = _Waits(self._patience, self._patience.start_s)
         while True:
             self._stream = self._orchestrator.start_run(request)
+            silence = Silence(self._patience.start_s)
             try:
-                batch = await self._next(self._stream, self._patience.start_s)
+                batch = await _next(self._stream, silence)
             except (UnavailableError, CancelledError) as error:
                 # Nobody here has cancelled it: its connection reached its age while the orchestrator was busy.
                 if not await waits.next():
                     raise _unavailable(error) from error
                 continue
+            finally:
+                silence.close()
             if batch:
                 return self._accepted(batch)
             if not await waits.next():
@@ -137,8 +141,9 @@ class RunFollower:
     async def _batches(self) -> AsyncGenerator[Sequence[RunEvent], None]:
         stream = self._stream or self._orchestrator.watch_run(self.run_id, after_sequence=self._last)
         self._stream = stream
+        silence = Silence(self._patience.silence_s)
         try:
-            while (batch := await self._next(stream, self._patience.silence_s)) is not None:
+            while (batch := await _next(stream, silence)) is not None:
                 fresh = self._fresh(batch)
                 if fresh is None:
                     # Something is missing: the next stream begins after what we have.
@@ -149,17 +154,9 @@ class RunFollower:
                     await _read_to_end(stream)
                     return
         finally:
+            silence.close()
             self._stream = None
             await stream.aclose()
-
-    @staticmethod
-    async def _next(stream: AsyncGenerator[Sequence[RunEvent], None], patience_s: float) -> Sequence[RunEvent] | None:
-        """Returns the stream's next batch, or None when it has ended or been silent for too long."""
-        try:
-            async with asyncio.timeout(patience_s):
-                return await anext(stream, None)
-        except TimeoutError:
-            return None
 
     def _accepted(self, batch: Sequence[RunEvent]) -> RunAccepted:
         first = batch[0]
@@ -200,6 +197,14 @@ class _Waits:
         await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter is no secret
         self._wait_s = min(max(self._wait_s * 2, self._patience.first_wait_s), self._patience.longest_wait_s)
         return True
+
+
+async def _next(stream: AsyncGenerator[Sequence[RunEvent], None], silence: Silence) -> Sequence[RunEvent] | None:
+    """Returns the stream's next batch, or None when it has ended or been silent for too long."""
+    try:
+        return await silence.ended_by(anext(stream, None))
+    except TimeoutError:
+        return None
 
 
 async def _read_to_end(stream: AsyncGenerator[Sequence[RunEvent], None]) -> None:
