@@ -32,7 +32,7 @@ from flotilla_gateway.stores.keys import PostgresKeyStore
 from flotilla_gateway.wires.door import Door
 from flotilla_gateway.wires.operations.status import Readiness
 
-_REDIS_TIMEOUT_S = 0.25
+_REDIS_CONNECT_TIMEOUT_S = 0.25
 
 
 async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> ASGIApp:
@@ -94,11 +94,11 @@ async def _open_peers(
 
 
 def _redis(settings: GatewaySettings) -> Redis:
-    # A limit that waits for Redis is worse than the local one: short time-outs, no retries.
+    # No retries, and no time-out for each read and write: who asks says how long an answer may take.
     return Redis.from_url(
         settings.redis_url.get_secret_value(),
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        socket_timeout=None,
+        socket_connect_timeout=_REDIS_CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -60,3 +61,52 @@ async def test_limit_without_redis_is_this_process_share_of_it() -> None:
 
     assert sum(verdict.is_allowed for verdict in away) == 10
     assert {verdict.limit for verdict in away} == {10}
+
+
+async def test_requests_that_come_together_are_asked_together_and_counted_one_by_one(redis: Redis) -> None:
+    limiter, keys = SharedLimiter(redis), [str(new_id()) for _ in range(2)]
+    before = await redis.info("commandstats")
+
+    verdicts = await asyncio.gather(*(limiter.take(keys[number % 2], per_minute=5) for number in range(20)))
+
+    after = await redis.info("commandstats")
+    assert [verdict.is_allowed for verdict in verdicts] == [True] * 10 + [False] * 10
+    assert sorted(verdict.remaining for verdict in verdicts[:10]) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert _calls(after, "evalsha") + _calls(after, "eval") - _calls(before, "evalsha") - _calls(before, "eval") <= 4
+
+
+async def test_request_that_goes_away_takes_no_answer_from_the_others(redis: Redis) -> None:
+    limiter, key = SharedLimiter(redis), str(new_id())
+    takes = [asyncio.create_task(limiter.take(key, per_minute=10)) for _ in range(4)]
+    await asyncio.sleep(0)
+
+    takes[0].cancel()
+    verdicts = await asyncio.gather(*takes[1:])
+
+    assert all(verdict.limit == 10 and verdict.is_allowed for verdict in verdicts)
+
+
+async def test_connection_that_was_closed_meanwhile_is_replaced_without_a_word(redis: Redis) -> None:
+    limiter, key = SharedLimiter(redis), str(new_id())
+    await limiter.take(key, per_minute=6)
+    await redis.client_kill_filter(_type="normal", skipme=True)
+
+    verdict = await limiter.take(key, per_minute=6)
+
+    assert (verdict.limit, verdict.remaining) == (6, 4)
+
+
+async def test_redis_that_does_not_answer_is_not_waited_for(redis: Redis) -> None:
+    limiter, loop = SharedLimiter(redis, timeout_s=0.1), asyncio.get_running_loop()
+    assert (await limiter.take("k", per_minute=40)).limit == 40
+    await redis.client_pause(600, all=True)
+    began = loop.time()
+
+    verdicts = await asyncio.gather(*(limiter.take("k", per_minute=40) for _ in range(20)))
+
+    assert loop.time() - began < 0.4
+    assert {verdict.limit for verdict in verdicts} == {10}
+
+
+def _calls(stats: dict[str, dict[str, int]], command: str) -> int:
+    return stats.get(f"cmdstat_{command}", {}).get("calls", 0)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
 
 from flotilla_gateway.limits.window import SECONDS_KEPT, LocalLimiter, Verdict
 
@@ -20,30 +25,38 @@ _LOCAL = Counter(
     "flotilla_gateway_local_limit_total", "Requests limited by this process alone, because Redis was away."
 )
 
-# window.decide in Lua, on Redis's clock, so that replicas whose clocks differ share one limit. Times in microseconds.
+# window.decide in Lua for one request of each key in turn, on Redis's clock, so that replicas whose clocks differ share
+# one limit. Times in microseconds.
 _WINDOW = """
 local now_parts = redis.call('TIME')
 local second = tonumber(now_parts[1])
 local now = second * 1000000 + now_parts[2]
-local limit, kept = tonumber(ARGV[1]), tonumber(ARGV[2])
-local counts = redis.call('HGETALL', KEYS[1])
-local passed, first, last = 0, second, 0
-for at = 1, #counts, 2 do
-  local counted = tonumber(counts[at])
-  if counted <= second - kept then
-    redis.call('HDEL', KEYS[1], counts[at])
+local kept = tonumber(ARGV[1])
+local verdicts = {}
+for number, key in ipairs(KEYS) do
+  local limit = tonumber(ARGV[number + 1])
+  local counts = redis.call('HGETALL', key)
+  local passed, first, last = 0, second, 0
+  for at = 1, #counts, 2 do
+    local counted = tonumber(counts[at])
+    if counted <= second - kept then
+      redis.call('HDEL', key, counts[at])
+    else
+      passed = passed + counts[at + 1]
+      first, last = math.min(first, counted), math.max(last, counted)
+    end
+  end
+  if passed >= limit then
+    verdicts[number] = {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now}
   else
-    passed = passed + counts[at + 1]
-    first, last = math.min(first, counted), math.max(last, counted)
+    redis.call('HINCRBY', key, second, 1)
+    redis.call('EXPIRE', key, kept)
+    verdicts[number] = {1, limit - passed - 1, 0, (second + kept) * 1000000 - now}
   end
 end
-if passed >= limit then
-  return {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now}
-end
-redis.call('HINCRBY', KEYS[1], second, 1)
-redis.call('EXPIRE', KEYS[1], kept)
-return {1, limit - passed - 1, 0, (second + kept) * 1000000 - now}
+return verdicts
 """
+_WINDOW_SHA = hashlib.sha1(_WINDOW.encode(), usedforsecurity=False).hexdigest()
 
 
 class Limiter(Protocol):
@@ -54,10 +67,23 @@ class Limiter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request that waits to be counted."""
+
+    key: str
+    per_minute: int
+    verdict: asyncio.Future[Verdict | None]
+    """None when Redis did not say."""
+
+
 class SharedLimiter:
     """Counts in Redis. Without Redis every gateway allows only a share of the limit: stricter, never open.
 
+    Requests that come while Redis is asked are asked together in the next round trip, all on one connection.
+
     local_share: what part of a limit one process allows by itself; at most 1 / replicas.
+    timeout_s: how long an answer is waited for; a limit that waits for Redis is worse than the local one.
     rest_s: how long Redis is left alone after it failed, so that not every request waits for it in vain.
     """
 
@@ -66,12 +92,17 @@ class SharedLimiter:
         redis: Redis,
         *,
         local_share: float = 0.25,
+        timeout_s: float = 0.25,
         rest_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._script: Any = redis.register_script(_WINDOW)
+        self._pool = redis.connection_pool
+        self._connection: AbstractConnection | None = None
+        self._waiting: list[_Question] = []
+        self._asking: asyncio.Task[None] | None = None
         self._local = LocalLimiter(clock=clock)
         self._local_share = local_share
+        self._timeout_s = timeout_s
         self._rest_s = rest_s
         self._clock = clock
         self._resting_until = 0.0
@@ -86,16 +117,65 @@ class SharedLimiter:
     async def _take_shared(self, key: str, per_minute: int) -> Verdict | None:
         if self._clock() < self._resting_until:
             return None
+        question = _Question(key, per_minute, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if self._asking is None:
+            # A task of its own: whoever asked first may go away before the others have their answer.
+            self._asking = asyncio.create_task(self._ask(), name="rate limits")
+        return await question.verdict
+
+    async def _ask(self) -> None:
+        """Asks for all who wait, until nobody does."""
+        batch: list[_Question] = []
         try:
-            allowed, remaining, retry_us, reset_us = await self._script(
-                keys=[f"flotilla:gateway:rate:{key}"], args=[per_minute, SECONDS_KEPT]
-            )
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                for question, verdict in zip(batch, await self._decide(batch), strict=True):
+                    _answer(question, verdict)
+        finally:
+            self._asking = None
+            for question in (*batch, *self._waiting):
+                _answer(question, None)
+            self._waiting.clear()
+
+    async def _decide(self, batch: Sequence[_Question]) -> Sequence[Verdict | None]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found = await self._evaluate(batch)
         except (RedisError, OSError, TimeoutError) as error:
             self._resting_until = self._clock() + self._rest_s
             logger.warning("Redis is away; limiting in this process", extra={"error": type(error).__name__})
-            return None
-        return Verdict(bool(allowed), per_minute, int(remaining), retry_us / 1e6, reset_us / 1e6)
+            return [None] * len(batch)
+        return [
+            Verdict(bool(allowed), question.per_minute, remaining, retry_us / 1e6, reset_us / 1e6)
+            for question, (allowed, remaining, retry_us, reset_us) in zip(batch, found, strict=True)
+        ]
+
+    async def _evaluate(self, batch: Sequence[_Question]) -> Any:
+        keys = [f"flotilla:gateway:rate:{question.key}" for question in batch]
+        limits = [question.per_minute for question in batch]
+        arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, *limits]
+        try:
+            return await self._call("EVALSHA", _WINDOW_SHA, *arguments)
+        except NoScriptError:
+            return await self._call("EVAL", _WINDOW, *arguments)
+        except RedisConnectionError:
+            # It may have been closed while nobody asked; a new one tells whether Redis is there.
+            return await self._call("EVAL", _WINDOW, *arguments)
+
+    async def _call(self, *command: str | int) -> Any:
+        # The client's own way asks its pool, its retries and two timers for every command, which costs more than Redis.
+        if self._connection is None:
+            self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # a decorator hides it
+        await self._connection.send_command(*command)
+        return await self._connection.read_response()
 
     def _take_local(self, key: str, per_minute: int) -> Verdict:
         _LOCAL.inc()
         return self._local.take(key, per_minute=max(1, int(per_minute * self._local_share)))
+
+
+def _answer(question: _Question, verdict: Verdict | None) -> None:
+    # Who has gone away meanwhile has cancelled it.
+    if not question.verdict.done():
+        question.verdict.set_result(verdict)
