@@ -25,7 +25,7 @@ from flotilla_orchestrator.runs.process import EnginePeers, EngineStores, Engine
 from flotilla_orchestrator.runs.thread_states import ThreadStates
 from flotilla_orchestrator.runs.toolbox import ToolDirectory
 from flotilla_orchestrator.runs.watch import RunView
-from flotilla_orchestrator.runs.work import work_of
+from flotilla_orchestrator.runs.work import read_work, work_of
 from flotilla_orchestrator.service.conversation import StartRequest, TargetKind
 from flotilla_orchestrator.stores.run_store import RunStore
 from prometheus_client import CollectorRegistry
@@ -88,7 +88,7 @@ class EngineRig:
 
     async def start(self, new: NewRun) -> RunView:
         """Starts a run; the view is closed with the rig."""
-        view = await self.engine.start(new, self.catalogue.resolve(new.agent))
+        view = await self.engine.start(new, self.catalogue.resolve(new.agent), read_work(new.run_id, new.input))
         self.views.append(view)
         return view
 

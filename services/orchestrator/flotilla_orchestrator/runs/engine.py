@@ -15,7 +15,7 @@ from flotilla_common.errors import ResourceExhaustedError, UnavailableError
 
 from flotilla_orchestrator.graphs.catalogue import Release
 from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus
-from flotilla_orchestrator.runs.execution import Parts, RunExecution
+from flotilla_orchestrator.runs.execution import Parts, RunExecution, Start
 from flotilla_orchestrator.runs.failures import Failure
 from flotilla_orchestrator.runs.handback import ActiveRun, HandBack, wait_for_tasks
 from flotilla_orchestrator.runs.journal import RunJournal
@@ -87,19 +87,20 @@ class RunEngine:
         """Whether this process executes the run, so that its watchers are told from memory."""
         return run_id in self._active
 
-    async def start(self, new: NewRun, release: Release, work: RunWork | None = None) -> RunView:
+    async def start(self, new: NewRun, release: Release, work: RunWork) -> RunView:
         """Accepts and begins a run and returns the view of it, or of its twin that was accepted before.
 
-        work: what the run's input says, where it was read already.
+        work: what the run's input says.
 
         Raises what stands in its way: NotFoundError, AbortedError, FailedPreconditionError, ResourceExhaustedError, and
         UnavailableError without a database.
         """
         self._admit()
         began = time.perf_counter()
+        start = Start(work, self._parts.recall.ahead(new, work, release))
         view = self._hub.open(new.run_id, is_new=True)
         try:
-            accepted = await self._parts.writer.accept(new, begin=partial(self._begin_new, new, release, work))
+            accepted = await self._parts.writer.accept(new, begin=partial(self._begin_new, new, release, start))
         except BaseException:
             view.close()
             raise
@@ -163,7 +164,7 @@ class RunEngine:
             metrics.refused.labels("capacity").inc()
             raise ResourceExhaustedError("Too many runs are under way.", reason="capacity", retry_after_s=1)
 
-    def _begin_new(self, new: NewRun, release: Release, work: RunWork | None, since: float) -> None:
+    def _begin_new(self, new: NewRun, release: Release, start: Start, since: float) -> None:
         run = OwnedRun(
             run_id=new.run_id,
             tenant_id=new.tenant_id,
@@ -179,7 +180,7 @@ class RunEngine:
             remaining_s=new.time_limit_s,
             traceparent=new.traceparent,
         )
-        self._begin(run, release, LoggedPast(), since=since, work=work)
+        self._begin(run, release, LoggedPast(), since=since, start=start)
 
     def _begin(
         self,
@@ -188,14 +189,16 @@ class RunEngine:
         past: LoggedPast,
         *,
         since: float,
-        work: RunWork | None = None,
+        start: Start | None = None,
     ) -> None:
         """Starts the execution in a task of its own, with nothing of whatever request it came by."""
         self._keeper.hold(run.run_id, run.epoch, since=since)
         journal = RunJournal(run.run_id, run.epoch, last_sequence=run.last_sequence)
         stop = StopSignal(has_lease=partial(self._keeper.has_lease, run.run_id, run.epoch))
         self._parts.writer.attach(journal, on_lost=partial(self._stop_lost, run, stop))
-        execution = RunExecution(run, plan, self._parts, journal=journal, stop=stop, past=past, began=since, work=work)
+        execution = RunExecution(
+            run, plan, self._parts, journal=journal, stop=stop, past=past, began=since, start=start
+        )
         task = asyncio.get_running_loop().create_task(
             execution.execute(), name=f"run {run.run_id}", context=contextvars.Context()
         )

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flotilla_common.identity import Identity
 from flotilla_common.logs import bind_log_fields
 from flotilla_common.request import acting_as
 from flotilla_llm.client import ModelClient
@@ -29,7 +28,7 @@ from flotilla_orchestrator.runs.journal import LeaseLostError, RunJournal
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.outcome import Turn, answer_of, outbox_of
 from flotilla_orchestrator.runs.past import LoggedPast
-from flotilla_orchestrator.runs.recall import recall
+from flotilla_orchestrator.runs.recall import Recall, identity_of
 from flotilla_orchestrator.runs.reply import ReplyStreamer
 from flotilla_orchestrator.runs.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.thread_states import RunState, ThreadStates
@@ -54,7 +53,16 @@ class Parts:
     memory: MemoryClient
     directory: ToolDirectory
     metrics: RunMetrics
-    recall_timeout_s: float = 2.0
+    recall: Recall
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is ready by the time that a new run is accepted."""
+
+    work: RunWork
+    recalled: asyncio.Task[str] | None
+    """What memory adds, when it was asked already."""
 
 
 class RunExecution:
@@ -70,15 +78,15 @@ class RunExecution:
         stop: StopSignal,
         past: LoggedPast,
         began: float,
-        work: RunWork | None = None,
+        start: Start | None = None,
     ) -> None:
-        """Takes the run's work where whoever begins it has read it already."""
+        """Takes what was made ready for the run where it was accepted."""
         self._run = run
         self._plan = plan
         self._parts = parts
         self._past = past
         self._began = began
-        self._work = work
+        self._start = start
         self._state: RunState | None = None
         self._foreign = ForeignStream(journal)
         self._live: LiveRun | None = None
@@ -89,9 +97,8 @@ class RunExecution:
         """Runs the graph and ends the run; returns early when the run is somebody else's to go on with."""
         run = self._run
         bind_log_fields(run_id=run.run_id, thread_id=run.thread_id, agent=run.agent, release=run.release[:12])
-        identity = Identity(run.tenant_id, run.user_id, remembers=run.remembers, run_id=run.run_id)
         with (
-            acting_as(identity, request_id=str(run.run_id)),
+            acting_as(identity_of(run), request_id=str(run.run_id)),
             _tracer.start_as_current_span(
                 f"invoke_agent {run.agent}", context=trace_of(run.traceparent), attributes=self._span_attributes()
             ),
@@ -107,7 +114,7 @@ class RunExecution:
             return self._failed(self._plan)
         limit = asyncio.timeout(self._remaining_s())
         try:
-            work = self._work or read_work(self._run.run_id, self._run.input)
+            work = self._start.work if self._start else read_work(self._run.run_id, self._run.input)
             async with limit:
                 end = await self._run_graph(work, self._plan)
             return self._ended(work, end, self._plan)
@@ -143,16 +150,8 @@ class RunExecution:
         """Asks the leaves for what the graph needs before its first step."""
         run, parts = self._run, self._parts
         tools = await parts.directory.definitions(release.tools, with_memory=run.remembers)
-        recalled = ""
-        if release.recalls and run.remembers:
-            thread_id = None if work.is_stateless else run.thread_id
-            recalled = await recall(
-                parts.memory,
-                work.messages,
-                thread_id=thread_id,
-                timeout_s=parts.recall_timeout_s,
-                metrics=parts.metrics,
-            )
+        asked = self._start.recalled if self._start else None
+        recalled = await (asked or parts.recall.of(run, work, release))
         facts = RunFacts(
             run_id=run.run_id,
             agent=run.agent,

@@ -22,6 +22,7 @@ from flotilla_orchestrator.runs.loops import Loop, background
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.outbox import OutboxRelay
 from flotilla_orchestrator.runs.reaper import Reaper
+from flotilla_orchestrator.runs.recall import Recall
 from flotilla_orchestrator.runs.thread_states import ThreadStates
 from flotilla_orchestrator.runs.toolbox import ToolDirectory
 from flotilla_orchestrator.runs.watch import WatchHub
@@ -95,7 +96,7 @@ async def open_engine(
         memory=peers.memory,
         directory=peers.directory,
         metrics=metrics,
-        recall_timeout_s=times.recall_timeout_s,
+        recall=Recall(peers.memory, metrics, times.recall_timeout_s),
     )
     neighbours = Neighbours(stores.runs, hub, keeper)
     engine = RunEngine(parts, neighbours, owner=owner, limits=times.limits, on_finished=relay.wake)

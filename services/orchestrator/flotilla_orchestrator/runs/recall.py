@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from flotilla_common.errors import FlotillaError
+from flotilla_common.identity import Identity
+from flotilla_common.request import acting_as
 
 from flotilla_orchestrator.clients.memory import MemoryClient, Recollection
-from flotilla_orchestrator.model import MessageDict
+from flotilla_orchestrator.graphs.catalogue import Release
+from flotilla_orchestrator.model import MessageDict, NewRun, OwnedRun
 from flotilla_orchestrator.runs.metrics import RunMetrics
+from flotilla_orchestrator.runs.work import RunWork
 
 _log = logging.getLogger(__name__)
 
 
-async def recall(
-    memory: MemoryClient,
-    messages: Sequence[MessageDict],
-    *,
-    thread_id: UUID | None,
-    timeout_s: float,
-    metrics: RunMetrics,
-) -> str:
-    """Returns what is remembered for the last question as lines of text; empty when there is nothing or no memory."""
-    question = next((message["content"] for message in reversed(messages) if message["type"] == "human"), "")
-    if not question:
-        return ""
-    try:
-        found = await memory.load_context(question, thread_id=thread_id, timeout_s=timeout_s)
-    except FlotillaError as error:
-        metrics.degradations.labels("memory").inc()
-        _log.warning("memory is left out", extra={"reason": error.reason, "error": error.message})
-        return ""
-    return as_text(found)
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Asks memory what a run may use."""
+
+    memory: MemoryClient
+    metrics: RunMetrics
+    timeout_s: float = 1.0
+
+    def ahead(self, run: NewRun, work: RunWork, release: Release) -> asyncio.Task[str] | None:
+        """Asks while the run is still being accepted: it changes nothing, and saves the run the wait.
+
+        Never cancelled: whoever waits for the run's acceptance may go away, the run does not.
+        """
+        if not _is_asked(run, release):
+            return None
+        return asyncio.create_task(self._ask_as(identity_of(run), run, work))
+
+    async def of(self, run: OwnedRun, work: RunWork, release: Release) -> str:
+        """Returns what is remembered for the last question as lines of text; empty when there is nothing or no memory.
+
+        The current request has to be the run's own.
+        """
+        return await self._ask(run, work) if _is_asked(run, release) else ""
+
+    async def _ask_as(self, identity: Identity, run: NewRun, work: RunWork) -> str:
+        with acting_as(identity, request_id=str(run.run_id)):
+            return await self._ask(run, work)
+
+    async def _ask(self, run: NewRun | OwnedRun, work: RunWork) -> str:
+        if not (question := _last_question(work.messages)):
+            return ""
+        thread_id: UUID | None = None if work.is_stateless else run.thread_id
+        try:
+            found = await self.memory.load_context(question, thread_id=thread_id, timeout_s=self.timeout_s)
+        except FlotillaError as error:
+            self.metrics.degradations.labels("memory").inc()
+            _log.warning("memory is left out", extra={"reason": error.reason, "error": error.message})
+            return ""
+        return as_text(found)
+
+
+def identity_of(run: NewRun | OwnedRun) -> Identity:
+    """Returns whom a run acts for."""
+    return Identity(run.tenant_id, run.user_id, remembers=run.remembers, run_id=run.run_id)
 
 
 def as_text(found: Recollection) -> str:
@@ -41,3 +72,11 @@ def as_text(found: Recollection) -> str:
     lines = [f"{label}: {text}" for label, text in found.blocks]
     lines += [f"- {text}" for text in found.memories]
     return "\n".join(lines)
+
+
+def _is_asked(run: NewRun | OwnedRun, release: Release) -> bool:
+    return release.recalls and run.remembers
+
+
+def _last_question(messages: Sequence[MessageDict]) -> str:
+    return next((message["content"] for message in reversed(messages) if message["type"] == "human"), "")

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 from fakes.model_script import Reply, ScriptedModel, always, in_turn
-from fakes.run_engine import asked, engine_rig, is_dense, kinds, text_of
-from fakes.run_stores import stores_in_memory
+from fakes.run_engine import asked, engine_rig, is_dense, kinds, text_of, until
+from fakes.run_stores import InMemoryTime, stores_in_memory
+from flotilla_orchestrator.model import NewRun
+from flotilla_orchestrator.stores.in_memory.run_store import InMemoryRunStore
+from flotilla_orchestrator.stores.in_memory.state import InMemoryState
+
+
+class HeldStore(InMemoryRunStore):
+    """Accepts runs when it is told to."""
+
+    def __init__(self, state: InMemoryState) -> None:
+        super().__init__(state)
+        self.gate = asyncio.Event()
+
+    async def accept(self, runs: Sequence[NewRun], *, owner: UUID) -> set[UUID]:
+        await self.gate.wait()
+        return await super().accept(runs, owner=owner)
 
 
 async def test_plain_run_streams_its_answer_and_ends(tmp_path: Path) -> None:
@@ -33,3 +51,19 @@ async def test_tool_calls_are_invoked_and_answered(tmp_path: Path) -> None:
     assert "state" in kinds(log)
     assert log[-1].done.answer.content == "It is 1."
     assert log[-1].done.usage[0].input_tokens == 20
+
+
+async def test_memory_is_asked_once_and_before_the_run_is_accepted(tmp_path: Path) -> None:
+    stores = stores_in_memory()
+    assert isinstance(stores.time, InMemoryTime)
+    held = HeldStore(stores.time.state)
+    async with engine_rig(stores, tmp_path, ScriptedModel(always("Hello")), runs=held) as rig:
+        new = asked(rig, "Hi")
+        answer = asyncio.create_task(rig.answer(new))
+        await until(lambda: bool(rig.memory.questions))
+        assert not answer.done()
+        held.gate.set()
+        await answer
+
+    assert rig.memory.questions == ["Hi"]
+    assert rig.memory.identities[0].run_id == new.run_id
