@@ -17,15 +17,15 @@ from flotilla_common.ids import new_id
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
 from flotilla_orchestrator.graphs.release_catalogue import ReleaseCatalogue
 from flotilla_orchestrator.model import NewRun, Run, StoredEvent
-from flotilla_orchestrator.runs import events
 from flotilla_orchestrator.runs.engine import EngineLimits, RunEngine
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.watch import RunView
+from flotilla_orchestrator.runs.execution.thread_states import ThreadStates
+from flotilla_orchestrator.runs.execution.toolbox import ToolDirectory
+from flotilla_orchestrator.runs.execution.work import read_work, work_of
 from flotilla_orchestrator.runs.lease import LeaseTimes
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.process import EnginePeers, EngineStores, EngineTimes, open_engine
-from flotilla_orchestrator.runs.thread_states import ThreadStates
-from flotilla_orchestrator.runs.toolbox import ToolDirectory
-from flotilla_orchestrator.runs.watch import RunView
-from flotilla_orchestrator.runs.work import read_work, work_of
 from flotilla_orchestrator.service.conversation import StartRequest, TargetKind
 from flotilla_orchestrator.stores.run_store import RunStore
 from prometheus_client import CollectorRegistry

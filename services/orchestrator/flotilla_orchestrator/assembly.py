@@ -21,12 +21,12 @@ from flotilla_orchestrator.graphs.loader import AgentFilesError
 from flotilla_orchestrator.graphs.release_catalogue import ReleaseCatalogue
 from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
 from flotilla_orchestrator.runs.engine import RunEngine
+from flotilla_orchestrator.runs.execution.thread_states import ThreadStates
+from flotilla_orchestrator.runs.execution.toolbox import ToolDirectory
 from flotilla_orchestrator.runs.lease import OpenStore
 from flotilla_orchestrator.runs.loops import background, every
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.process import EnginePeers, EngineStores, open_engine
-from flotilla_orchestrator.runs.thread_states import ThreadStates
-from flotilla_orchestrator.runs.toolbox import ToolDirectory
 from flotilla_orchestrator.server.servicer import OrchestratorServicer
 from flotilla_orchestrator.service.agents import AgentService
 from flotilla_orchestrator.service.conversation import Conversations

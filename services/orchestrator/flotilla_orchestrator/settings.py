@@ -11,9 +11,9 @@ from pydantic import DirectoryPath, Field, FilePath, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from flotilla_orchestrator.runs.engine import EngineLimits
+from flotilla_orchestrator.runs.event_log.writer import WriterTimes
 from flotilla_orchestrator.runs.lease import LeaseTimes
 from flotilla_orchestrator.runs.process import EngineTimes
-from flotilla_orchestrator.runs.writer import WriterTimes
 
 Seconds = Annotated[float, Field(gt=0)]
 

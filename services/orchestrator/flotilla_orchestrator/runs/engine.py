@@ -15,16 +15,16 @@ from flotilla_common.errors import ResourceExhaustedError, UnavailableError
 
 from flotilla_orchestrator.graphs.catalogue import Release
 from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus
-from flotilla_orchestrator.runs.execution import Parts, RunExecution, Start
-from flotilla_orchestrator.runs.failures import Failure
+from flotilla_orchestrator.runs.event_log.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
+from flotilla_orchestrator.runs.event_log.watch import RunView, WatchHub
+from flotilla_orchestrator.runs.execution.failures import Failure
+from flotilla_orchestrator.runs.execution.run_execution import Parts, RunExecution, Start
+from flotilla_orchestrator.runs.execution.stop import StopReason, StopSignal
+from flotilla_orchestrator.runs.execution.work import RunWork
 from flotilla_orchestrator.runs.handback import ActiveRun, HandBack, wait_for_tasks
-from flotilla_orchestrator.runs.journal import RunJournal
 from flotilla_orchestrator.runs.lease import LeaseKeeper
 from flotilla_orchestrator.runs.loops import stop_tasks
-from flotilla_orchestrator.runs.past import LoggedPast
-from flotilla_orchestrator.runs.stop import StopReason, StopSignal
-from flotilla_orchestrator.runs.watch import RunView, WatchHub
-from flotilla_orchestrator.runs.work import RunWork
 from flotilla_orchestrator.stores.run_store import RunStore
 
 _log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from uuid import UUID
 from flotilla_common.errors import FlotillaError
 
 from flotilla_orchestrator.model import OwnedRun
-from flotilla_orchestrator.runs.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.journal import RunJournal
+from flotilla_orchestrator.runs.execution.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.stop import StopReason, StopSignal
 from flotilla_orchestrator.stores.run_store import RunStore
 
 _log = logging.getLogger(__name__)

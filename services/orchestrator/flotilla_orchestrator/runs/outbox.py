@@ -21,8 +21,8 @@ from flotilla_common.request import acting_as
 
 from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.model import OutboxKind
+from flotilla_orchestrator.runs.execution.trace import in_trace_of, is_recorded
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.trace import in_trace_of, is_recorded
 from flotilla_orchestrator.stores.run_store import DueOutboxEntry, RunStore
 
 Send = Callable[[Sequence[Delivery]], Awaitable[Sequence[FlotillaError | None]]]

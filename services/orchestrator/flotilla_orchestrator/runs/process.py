@@ -16,17 +16,17 @@ from flotilla_orchestrator.clients.tool import ToolClient
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
 from flotilla_orchestrator.model import OutboxKind
 from flotilla_orchestrator.runs.engine import EngineLimits, Neighbours, RunEngine
-from flotilla_orchestrator.runs.execution import Parts
+from flotilla_orchestrator.runs.event_log.watch import WatchHub
+from flotilla_orchestrator.runs.event_log.writer import GroupWriter, WriterTimes
+from flotilla_orchestrator.runs.execution.recall import Recall
+from flotilla_orchestrator.runs.execution.run_execution import Parts
+from flotilla_orchestrator.runs.execution.thread_states import ThreadStates
+from flotilla_orchestrator.runs.execution.toolbox import ToolDirectory
 from flotilla_orchestrator.runs.lease import LeaseKeeper, LeaseTimes, OpenStore
 from flotilla_orchestrator.runs.loops import Loop, background
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.outbox import OutboxRelay
 from flotilla_orchestrator.runs.reaper import Reaper
-from flotilla_orchestrator.runs.recall import Recall
-from flotilla_orchestrator.runs.thread_states import ThreadStates
-from flotilla_orchestrator.runs.toolbox import ToolDirectory
-from flotilla_orchestrator.runs.watch import WatchHub
-from flotilla_orchestrator.runs.writer import GroupWriter, WriterTimes
 from flotilla_orchestrator.stores.run_store import EventReader, RunStore
 
 

@@ -13,9 +13,9 @@ from flotilla_common.errors import FlotillaError, NotFoundError
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue, Release
 from flotilla_orchestrator.model import OwnedRun, StoredEvent
 from flotilla_orchestrator.runs.engine import RunEngine
-from flotilla_orchestrator.runs.failures import CANCELLED, CRASHED_TOO_OFTEN, Failure, failure_of
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
+from flotilla_orchestrator.runs.execution.failures import CANCELLED, CRASHED_TOO_OFTEN, Failure, failure_of
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.past import LoggedPast
 from flotilla_orchestrator.stores.run_store import EventReader, RunStore
 
 _log = logging.getLogger(__name__)

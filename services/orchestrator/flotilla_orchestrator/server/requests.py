@@ -14,7 +14,7 @@ from flotilla_common.request import current_request
 from opentelemetry.propagate import inject
 
 from flotilla_orchestrator.model import Json
-from flotilla_orchestrator.runs.work import work_of
+from flotilla_orchestrator.runs.execution.work import work_of
 from flotilla_orchestrator.service.conversation import StartRequest, TargetKind, read_uuid
 
 _MOST_METADATA_BYTES = 16_384

@@ -13,7 +13,7 @@ from flotilla_llm.model import EmbeddingReply
 
 from flotilla_orchestrator.clients.tool import ToolSpec
 from flotilla_orchestrator.model import Run, StoredEvent, Thread, ThreadState
-from flotilla_orchestrator.runs.codec import (
+from flotilla_orchestrator.runs.event_log.codec import (
     dump_json,
     error_to_proto,
     finish_reason_to_proto,

@@ -11,7 +11,7 @@ from flotilla_llm.model import EmbeddingReply
 
 from flotilla_orchestrator.clients.tool import ToolSpec
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue, Release
-from flotilla_orchestrator.runs.toolbox import ToolDirectory
+from flotilla_orchestrator.runs.execution.toolbox import ToolDirectory
 
 MOST_TEXTS = 256
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from flotilla_common.errors import InvalidArgumentError
 
 from flotilla_orchestrator.model import CallerTool, MessageDict, RunOptions
-from flotilla_orchestrator.runs.work import Resume
+from flotilla_orchestrator.runs.execution.work import Resume
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 

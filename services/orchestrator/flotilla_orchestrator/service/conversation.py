@@ -12,8 +12,8 @@ from flotilla_common.errors import InvalidArgumentError, NotFoundError
 from flotilla_common.identity import Identity
 
 from flotilla_orchestrator.model import Json, MessageDict
-from flotilla_orchestrator.runs.identifiers import run_of_tool_call
-from flotilla_orchestrator.runs.work import RunWork
+from flotilla_orchestrator.runs.execution.identifiers import run_of_tool_call
+from flotilla_orchestrator.runs.execution.work import RunWork
 from flotilla_orchestrator.stores.run_reader import RunReader
 
 EPHEMERAL_TTL_S = 24 * 3600.0

@@ -10,9 +10,9 @@ from flotilla_common.identity import Identity
 
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue, Release
 from flotilla_orchestrator.model import NewRun, Run
-from flotilla_orchestrator.runs import events
 from flotilla_orchestrator.runs.engine import RunEngine
-from flotilla_orchestrator.runs.watch import RunView
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.watch import RunView
 from flotilla_orchestrator.service.checks import check_messages, check_options, check_tool_names
 from flotilla_orchestrator.service.conversation import Conversations, StartRequest, Target
 from flotilla_orchestrator.stores.run_reader import RunReader

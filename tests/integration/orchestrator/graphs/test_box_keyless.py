@@ -17,7 +17,7 @@ from flotilla_llm.development.server import running_model
 from flotilla_llm.settings import DEVELOPMENT_MODEL, ModelSettings
 from flotilla_orchestrator.graphs.context import ModelReply, ModelTurn, Step
 from flotilla_orchestrator.model import FinishReason, MessageDict, ToolCallDict
-from flotilla_orchestrator.runs.wire_messages import to_wire
+from flotilla_orchestrator.runs.execution.wire_messages import to_wire
 from flotilla_tool.model import Caller
 from flotilla_tool.tools.calculator import Calculator
 from flotilla_tool.tools.tool import Invocation

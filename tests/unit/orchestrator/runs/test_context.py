@@ -13,13 +13,13 @@ from flotilla_common.ids import new_id
 from flotilla_common.request import acting_as
 from flotilla_orchestrator.graphs.context import ModelTurn, Step
 from flotilla_orchestrator.model import CallerTool, FinishReason, MessageDict, RunOptions, StoredEvent
-from flotilla_orchestrator.runs.context import LiveRun, RunFacts
-from flotilla_orchestrator.runs.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
+from flotilla_orchestrator.runs.execution.context import LiveRun, RunFacts
+from flotilla_orchestrator.runs.execution.reply import ReplyStreamer
+from flotilla_orchestrator.runs.execution.stop import StopSignal
+from flotilla_orchestrator.runs.execution.toolbox import Toolbox
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.past import LoggedPast
-from flotilla_orchestrator.runs.reply import ReplyStreamer
-from flotilla_orchestrator.runs.stop import StopSignal
-from flotilla_orchestrator.runs.toolbox import Toolbox
 from prometheus_client import CollectorRegistry
 
 RUN, PERSON = new_id(), Identity(new_id(), new_id())

@@ -24,18 +24,18 @@ from flotilla_orchestrator.graphs.catalogue import CompiledGraph
 from flotilla_orchestrator.graphs.context import ModelReply, ModelTurn, Step
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
 from flotilla_orchestrator.model import CallerTool, MessageDict, OwnedRun, RunOptions
-from flotilla_orchestrator.runs.checkpoint_journal import CheckpointJournal
+from flotilla_orchestrator.runs.checkpoints.checkpoint_journal import CheckpointJournal
 from flotilla_orchestrator.runs.checkpoints.encoding import unpack
 from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
 from flotilla_orchestrator.runs.checkpoints.saver import FlotillaSaver
 from flotilla_orchestrator.runs.checkpoints.topology import topologies
-from flotilla_orchestrator.runs.first_step import answer_shape
-from flotilla_orchestrator.runs.foreign import ForeignStream
-from flotilla_orchestrator.runs.graph_drive import GraphDrive, GraphEnd
-from flotilla_orchestrator.runs.journal import RunJournal
-from flotilla_orchestrator.runs.past import LoggedPast
-from flotilla_orchestrator.runs.thread_states import RunState, ThreadStates
-from flotilla_orchestrator.runs.work import RunWork
+from flotilla_orchestrator.runs.event_log.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
+from flotilla_orchestrator.runs.execution.first_step import answer_shape
+from flotilla_orchestrator.runs.execution.foreign import ForeignStream
+from flotilla_orchestrator.runs.execution.graph_drive import GraphDrive, GraphEnd
+from flotilla_orchestrator.runs.execution.thread_states import RunState, ThreadStates
+from flotilla_orchestrator.runs.execution.work import RunWork
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, StoredCheckpoint
 from flotilla_orchestrator.stores.in_memory.checkpoint_store import InMemoryCheckpointStore, put_checkpoint, put_writes
 from flotilla_orchestrator.stores.in_memory.state import InMemoryState

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from fakes.run_engine import decoded, kinds
 from flotilla_common.ids import new_id
-from flotilla_orchestrator.runs import events
-from flotilla_orchestrator.runs.journal import LeaseLostError, RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import LeaseLostError, RunJournal, Speaker
 from hypothesis import given
 from hypothesis import strategies as st
 

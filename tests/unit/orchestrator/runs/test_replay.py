@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from flotilla_orchestrator.runs.replay import ReplyComparison
+from flotilla_orchestrator.runs.event_log.replay import ReplyComparison
 from hypothesis import given
 from hypothesis import strategies as st
 

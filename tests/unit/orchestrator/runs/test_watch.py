@@ -12,9 +12,9 @@ import pytest
 from flotilla_common.errors import UnavailableError
 from flotilla_common.ids import new_id
 from flotilla_orchestrator.model import StoredEvent
-from flotilla_orchestrator.runs import events
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.watch import RunView, WatchHub
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.watch import RunView, WatchHub
 from prometheus_client import CollectorRegistry
 
 CUSTOM = events.custom(data_json=b"{}", namespace="")

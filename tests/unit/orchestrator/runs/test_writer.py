@@ -16,10 +16,10 @@ from fakes.runs import finished, new_run
 from flotilla_common.errors import UnavailableError
 from flotilla_common.ids import new_id
 from flotilla_orchestrator.model import NewRun, StoredEvent
-from flotilla_orchestrator.runs import events
-from flotilla_orchestrator.runs.journal import LeaseLostError, RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import LeaseLostError, RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log.writer import GroupWriter, WriterTimes
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.writer import GroupWriter, WriterTimes
 from prometheus_client import CollectorRegistry
 
 ANSWER = Speaker("m1", "agent", "", True)

@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from flotilla_orchestrator.model import MessageDict
-from flotilla_orchestrator.runs import events
-from flotilla_orchestrator.runs.journal import RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import RunJournal, Speaker
 
 
 class ForeignStream:

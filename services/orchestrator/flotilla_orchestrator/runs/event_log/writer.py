@@ -14,7 +14,7 @@ from uuid import UUID
 from flotilla_common.errors import DeadlineExceededError, UnavailableError
 
 from flotilla_orchestrator.model import FinishedRun, NewRun, StoredEvent
-from flotilla_orchestrator.runs.journal import Flush, RunJournal
+from flotilla_orchestrator.runs.event_log.journal import Flush, RunJournal
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.stores.run_store import RunStore
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from flotilla_common.errors import FlotillaError, UnavailableError
 
 from flotilla_orchestrator.model import StoredEvent
-from flotilla_orchestrator.runs.events import ends_the_log
+from flotilla_orchestrator.runs.event_log.events import ends_the_log
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.stores.run_store import EventReader
 

@@ -11,7 +11,7 @@ import orjson
 from flotilla.orchestrator.v1 import event_pb2 as pb
 
 from flotilla_orchestrator.model import FinishReason, MessageDict, ModelUsage, RunError, RunStatus, ToolCallDict
-from flotilla_orchestrator.runs.codec import (
+from flotilla_orchestrator.runs.event_log.codec import (
     error_to_proto,
     finish_reason_to_proto,
     message_to_proto,

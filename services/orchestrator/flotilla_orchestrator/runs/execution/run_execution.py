@@ -18,24 +18,24 @@ from flotilla_orchestrator.clients.tool import ToolClient
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue, Release
 from flotilla_orchestrator.graphs.foreign import to_message_dict
 from flotilla_orchestrator.model import CheckpointRow, FinishedRun, OwnedRun, RunStatus, StoredEvent
-from flotilla_orchestrator.runs import events
-from flotilla_orchestrator.runs.checkpoint_journal import CheckpointJournal
-from flotilla_orchestrator.runs.context import LiveRun, RunFacts
-from flotilla_orchestrator.runs.failures import CANCELLED, TIMED_OUT, Failure, failure_of
-from flotilla_orchestrator.runs.foreign import ForeignStream
-from flotilla_orchestrator.runs.graph_drive import FOREIGN, GraphDrive, GraphEnd
-from flotilla_orchestrator.runs.journal import LeaseLostError, RunJournal
+from flotilla_orchestrator.runs.checkpoints.checkpoint_journal import CheckpointJournal
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import LeaseLostError, RunJournal
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
+from flotilla_orchestrator.runs.event_log.writer import GroupWriter
+from flotilla_orchestrator.runs.execution.context import LiveRun, RunFacts
+from flotilla_orchestrator.runs.execution.failures import CANCELLED, TIMED_OUT, Failure, failure_of
+from flotilla_orchestrator.runs.execution.foreign import ForeignStream
+from flotilla_orchestrator.runs.execution.graph_drive import FOREIGN, GraphDrive, GraphEnd
+from flotilla_orchestrator.runs.execution.outcome import Turn, answer_of, outbox_of
+from flotilla_orchestrator.runs.execution.recall import Recall, identity_of
+from flotilla_orchestrator.runs.execution.reply import ReplyStreamer
+from flotilla_orchestrator.runs.execution.stop import StopReason, StopSignal
+from flotilla_orchestrator.runs.execution.thread_states import RunState, ThreadStates
+from flotilla_orchestrator.runs.execution.toolbox import Toolbox, ToolDirectory, definition
+from flotilla_orchestrator.runs.execution.trace import trace_of
+from flotilla_orchestrator.runs.execution.work import RunWork, read_work
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.outcome import Turn, answer_of, outbox_of
-from flotilla_orchestrator.runs.past import LoggedPast
-from flotilla_orchestrator.runs.recall import Recall, identity_of
-from flotilla_orchestrator.runs.reply import ReplyStreamer
-from flotilla_orchestrator.runs.stop import StopReason, StopSignal
-from flotilla_orchestrator.runs.thread_states import RunState, ThreadStates
-from flotilla_orchestrator.runs.toolbox import Toolbox, ToolDirectory, definition
-from flotilla_orchestrator.runs.trace import trace_of
-from flotilla_orchestrator.runs.work import RunWork, read_work
-from flotilla_orchestrator.runs.writer import GroupWriter
 
 _log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("flotilla.orchestrator")

@@ -8,7 +8,7 @@ from enum import Enum
 
 from flotilla_common.errors import CancelledError
 
-from flotilla_orchestrator.runs.journal import LeaseLostError
+from flotilla_orchestrator.runs.event_log.journal import LeaseLostError
 
 
 class StopReason(Enum):

@@ -12,7 +12,7 @@ from flotilla.memory.v1 import memory_service_pb2 as memory
 
 from flotilla_orchestrator.graphs.catalogue import Release
 from flotilla_orchestrator.model import FinishReason, MessageDict, ModelUsage, OutboxEntry, OutboxKind, OwnedRun
-from flotilla_orchestrator.runs.codec import message_to_proto, usage_to_proto
+from flotilla_orchestrator.runs.event_log.codec import message_to_proto, usage_to_proto
 
 _SHARES = 1 << 32
 

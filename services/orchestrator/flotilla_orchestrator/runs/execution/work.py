@@ -11,8 +11,8 @@ import orjson
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 
 from flotilla_orchestrator.model import CallerTool, Json, MessageDict, RunOptions
-from flotilla_orchestrator.runs.codec import message_from_proto
-from flotilla_orchestrator.runs.identifiers import input_message_id
+from flotilla_orchestrator.runs.event_log.codec import message_from_proto
+from flotilla_orchestrator.runs.execution.identifiers import input_message_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from langchain_core.runnables import RunnableConfig
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph, Release
 from flotilla_orchestrator.graphs.foreign import to_message_dict
 from flotilla_orchestrator.model import CheckpointRow, MessageDict, OwnedRun
-from flotilla_orchestrator.runs.checkpoint_journal import CheckpointJournal
+from flotilla_orchestrator.runs.checkpoints.checkpoint_journal import CheckpointJournal
 from flotilla_orchestrator.runs.checkpoints.run_saver import RunSaver
 from flotilla_orchestrator.runs.checkpoints.saver import FlotillaSaver
 from flotilla_orchestrator.runs.checkpoints.topology import Topology, topologies
-from flotilla_orchestrator.runs.first_step import AnswerShape, FirstStep, answer_shape, open_first_step
-from flotilla_orchestrator.runs.work import RunWork
+from flotilla_orchestrator.runs.execution.first_step import AnswerShape, FirstStep, answer_shape, open_first_step
+from flotilla_orchestrator.runs.execution.work import RunWork
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, CheckpointStore
 
 OpenCheckpoints = Callable[[UUID], CheckpointStore]

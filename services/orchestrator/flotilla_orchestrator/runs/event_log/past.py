@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from flotilla.orchestrator.v1 import event_pb2 as pb
 
 from flotilla_orchestrator.model import FinishReason, MessageDict, ModelUsage, StoredEvent
-from flotilla_orchestrator.runs.codec import message_from_proto, usage_from_proto
-from flotilla_orchestrator.runs.usage import UsageLedger
+from flotilla_orchestrator.runs.event_log.codec import message_from_proto, usage_from_proto
+from flotilla_orchestrator.runs.event_log.usage import UsageLedger
 
 
 @dataclass(frozen=True, slots=True)

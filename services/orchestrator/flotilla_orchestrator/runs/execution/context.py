@@ -12,14 +12,15 @@ from flotilla_llm.model import ChatRequest, Usage
 from flotilla_orchestrator.clients.tool import ToolInvocation, ToolResult
 from flotilla_orchestrator.graphs.context import ModelReply, ModelTurn, Step
 from flotilla_orchestrator.model import FinishReason, MessageDict, ModelUsage, RunOptions, ToolCallDict
-from flotilla_orchestrator.runs import events, identifiers
-from flotilla_orchestrator.runs.journal import RunJournal, Speaker
-from flotilla_orchestrator.runs.past import LoggedMessage, LoggedPast
-from flotilla_orchestrator.runs.reply import RawReply, ReplyStreamer
-from flotilla_orchestrator.runs.stop import StopSignal
-from flotilla_orchestrator.runs.toolbox import Toolbox
-from flotilla_orchestrator.runs.usage import UsageLedger
-from flotilla_orchestrator.runs.wire_messages import conversation_to_wire
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log.past import LoggedMessage, LoggedPast
+from flotilla_orchestrator.runs.event_log.usage import UsageLedger
+from flotilla_orchestrator.runs.execution import identifiers
+from flotilla_orchestrator.runs.execution.reply import RawReply, ReplyStreamer
+from flotilla_orchestrator.runs.execution.stop import StopSignal
+from flotilla_orchestrator.runs.execution.toolbox import Toolbox
+from flotilla_orchestrator.runs.execution.wire_messages import conversation_to_wire
 
 
 @dataclass(frozen=True, slots=True)

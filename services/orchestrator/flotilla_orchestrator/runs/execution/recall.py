@@ -15,8 +15,8 @@ from flotilla_common.request import acting_as
 from flotilla_orchestrator.clients.memory import MemoryClient, Recollection
 from flotilla_orchestrator.graphs.catalogue import Release
 from flotilla_orchestrator.model import MessageDict, NewRun, OwnedRun
+from flotilla_orchestrator.runs.execution.work import RunWork
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.work import RunWork
 
 _log = logging.getLogger(__name__)
 

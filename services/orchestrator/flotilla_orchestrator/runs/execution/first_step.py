@@ -29,7 +29,7 @@ from flotilla_orchestrator.runs.checkpoints.super_step import (
     stamped,
     trigger_of,
 )
-from flotilla_orchestrator.runs.work import RunWork
+from flotilla_orchestrator.runs.execution.work import RunWork
 
 _INPUT = Task("__input__")
 _SPREAD = Task(START, START)

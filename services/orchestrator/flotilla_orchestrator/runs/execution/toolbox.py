@@ -14,7 +14,7 @@ from flotilla_common.request import current_identity
 
 from flotilla_orchestrator.clients.memory import MemoryClient
 from flotilla_orchestrator.clients.tool import ToolClient, ToolInvocation, ToolResult, ToolSpec
-from flotilla_orchestrator.runs.memory_tools import MEMORY_TOOLS, MemoryTools
+from flotilla_orchestrator.runs.execution.memory_tools import MEMORY_TOOLS, MemoryTools
 from flotilla_orchestrator.runs.metrics import RunMetrics
 
 _log = logging.getLogger(__name__)

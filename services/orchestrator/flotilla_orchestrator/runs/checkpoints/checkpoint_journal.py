@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import orjson
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites
-from flotilla_orchestrator.runs import events
-from flotilla_orchestrator.runs.journal import RunJournal
-from flotilla_orchestrator.runs.past import LoggedPast
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
 
 
 class CheckpointJournal:

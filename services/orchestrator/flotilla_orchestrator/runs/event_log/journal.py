@@ -10,7 +10,7 @@ from uuid import UUID
 from flotilla_common.errors import AbortedError
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites, StoredEvent
-from flotilla_orchestrator.runs import events
+from flotilla_orchestrator.runs.event_log import events
 from flotilla_orchestrator.stores.run_store import RunAppend
 
 

@@ -13,12 +13,12 @@ from flotilla_llm.client import ModelClient
 from flotilla_llm.model import ChatReply, ChatRequest, StreamPart, TextDelta, ToolCallDelta, Usage
 
 from flotilla_orchestrator.model import FinishReason
-from flotilla_orchestrator.runs import events
-from flotilla_orchestrator.runs.journal import RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log import events
+from flotilla_orchestrator.runs.event_log.journal import RunJournal, Speaker
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
+from flotilla_orchestrator.runs.event_log.replay import Fresh, ReplyComparison
+from flotilla_orchestrator.runs.execution.stop import StopSignal
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.runs.past import LoggedPast
-from flotilla_orchestrator.runs.replay import Fresh, ReplyComparison
-from flotilla_orchestrator.runs.stop import StopSignal
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from langgraph.types import Command, Interrupt, StreamMode
 from flotilla_orchestrator.graphs.catalogue import CompiledGraph
 from flotilla_orchestrator.graphs.context import RunContext
 from flotilla_orchestrator.graphs.foreign import to_langchain
-from flotilla_orchestrator.runs.first_step import FirstStep
-from flotilla_orchestrator.runs.foreign import ForeignStream
-from flotilla_orchestrator.runs.thread_states import RunState
-from flotilla_orchestrator.runs.work import RunWork
+from flotilla_orchestrator.runs.execution.first_step import FirstStep
+from flotilla_orchestrator.runs.execution.foreign import ForeignStream
+from flotilla_orchestrator.runs.execution.thread_states import RunState
+from flotilla_orchestrator.runs.execution.work import RunWork
 
 FOREIGN, NATIVE = "graph", "native"
 """The patterns of graphs from somebody else's code: with LangChain's messages, and with ours."""

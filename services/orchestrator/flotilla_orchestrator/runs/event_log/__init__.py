@@ -1,0 +1,1 @@
+"""Runs' event logs: what is written in them, by whom, and how they are read."""

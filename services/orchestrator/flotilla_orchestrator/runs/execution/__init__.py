@@ -1,0 +1,1 @@
+"""One run, from its work to its outcome."""
