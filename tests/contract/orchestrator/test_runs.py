@@ -59,6 +59,32 @@ async def test_start_run_streams_the_log_to_its_end(service: Service) -> None:
     assert log[-1].done.finish_reason == run_pb2.FINISH_REASON_STOP
 
 
+async def test_short_run_that_nobody_reads_along_is_told_in_one_message(service: Service) -> None:
+    responses = [response async for response in service.stub.StartRun(start_request("Hi", omit_tokens=True))]
+
+    assert [kinds(response.events)[-1] for response in responses] == ["done"]
+    assert is_dense(responses[0].events)
+
+
+async def test_long_run_that_nobody_reads_along_says_that_it_is_accepted(service: Service) -> None:
+    service.model.script = always("Hello there", hold_after=0)
+    stream = service.stub.StartRun(start_request("Hi", omit_tokens=True))
+
+    async with asyncio.timeout(5):
+        first = await anext(aiter(stream))
+        service.model.go_on.set()
+        rest = await read(stream)
+
+    assert kinds(first.events) == ["accepted"]
+    assert kinds(rest)[-1] == "done"
+
+
+async def test_repeated_start_that_nobody_reads_along_is_told_the_same(service: Service) -> None:
+    request = start_request("Hi", omit_tokens=True)
+
+    assert await started(service, request) == await started(service, request)
+
+
 async def test_run_goes_on_when_its_stream_is_cancelled(service: Service) -> None:
     service.model.script = always("Hello there", hold_after=1)
     request = start_request("Hi")

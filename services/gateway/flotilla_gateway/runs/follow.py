@@ -113,6 +113,8 @@ class RunFollower:
         waits = _Waits(self._patience, self._patience.watch_s)
         if self._first:
             yield self._first
+        if self._ended and self._stream is not None:
+            await _read_to_end(self._stream)
         while not self._ended:
             opened_at, had = time.monotonic(), self._last
             try:

@@ -35,6 +35,9 @@ from flotilla_orchestrator.service.threads import ThreadService
 
 Context = ServicerContext[Any, Any]
 
+_NOBODY_READS_ALONG_S = 0.25
+"""How long a run that is not read while it runs may take to be told in one message, its acceptance with its end."""
+
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     """Serves flotilla.orchestrator.v1.OrchestratorService."""
@@ -47,6 +50,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> AsyncIterator[pb.StartRunResponse]:
         """Accepts a run and streams its events."""
         with await self._runs.start(current_identity(), read_start(request)) as view:
+            if request.omit_tokens:
+                await view.linger(_NOBODY_READS_ALONG_S)
             async for stored in view:
                 yield pb.StartRunResponse(events=events_to_proto(stored))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
@@ -59,6 +60,16 @@ class _Watcher:
         self.is_cut = True
         self._arrived.set()
 
+    async def linger(self, longest_s: float) -> None:
+        """Waits for one more arrival after the last one, but not longer than this."""
+        if self.is_cut or self.has_missed:
+            return
+        self._arrived.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._arrived.wait()
+        self._arrived.set()
+
     async def next(self) -> list[StoredEvent]:
         """Returns the events that continue the log without a gap; empty when there is one."""
         if not self.is_cut:
@@ -107,6 +118,10 @@ class RunView:
     def close(self) -> None:
         """Ends the watching, and nothing else."""
         self._on_close(self.run_id, self._watcher)
+
+    async def linger(self, longest_s: float) -> None:
+        """Lets what comes soon go with what is there: a run that ends meanwhile is told in one piece."""
+        await self._watcher.linger(longest_s)
 
     def __aiter__(self) -> AsyncIterator[Sequence[StoredEvent]]:
         return self
