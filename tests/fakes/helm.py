@@ -11,7 +11,7 @@ from fakes.kubernetes_api import FakeKubernetes
 Json = dict[str, Any]
 
 _PROGRAM = """#!{python}
-import json, os, pathlib, sys, urllib.request
+import json, os, pathlib, signal, sys, time, urllib.request
 home = pathlib.Path(__file__).parent
 arguments = sys.argv[1:]
 with (home / "calls.jsonl").open("a") as calls:
@@ -21,10 +21,17 @@ answers = json.loads(file.read_text()) if file.exists() else [{{"stderr": "Error
 answer = answers[0]
 if len(answers) > 1:
     file.write_text(json.dumps(answers[1:]))
+interrupts = []
+if answer.get("until_interrupted"):
+    signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
 for path, content in answer.get("changes", []):
     for method, body in (("PUT", json.dumps(content).encode()), ("POST", b"")):
         request = urllib.request.Request("{api}" + path, data=body, method=method)
         urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request).close()
+if answer.get("interrupts_caller"):
+    os.kill(os.getppid(), signal.SIGINT)
+while answer.get("until_interrupted") and not interrupts:
+    time.sleep(0.01)
 if "signal" in answer:
     os.kill(os.getpid(), answer["signal"])
 sys.stdout.write(answer.get("stdout", ""))
@@ -49,7 +56,11 @@ class FakeHelm:
         return f"{self._folder}{os.pathsep}{os.environ['PATH']}"
 
     def plays(self, verb: str, **answer: Any) -> None:
-        """Adds an answer; the last one is repeated. `changes` are made to the cluster, each is seen before the next."""
+        """Adds an answer; the last one is repeated.
+
+        `changes` are made to the cluster, each is seen before the next; then `interrupts_caller` presses Ctrl-C, and
+        `until_interrupted` waits for SIGINT.
+        """
         file = self._folder / f"{verb}.json"
         answers = json.loads(file.read_text()) if file.exists() else []
         file.write_text(json.dumps([*answers, answer]))

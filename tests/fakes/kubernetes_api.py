@@ -149,7 +149,12 @@ def pod(service: str, name: str, *, is_ready: bool = False, restarts: int = 0, s
         "lastState": {},
     }
     return {
-        "metadata": {"name": name, "labels": _labels(service), "creationTimestamp": "2999-01-01T00:00:00Z"},
+        "metadata": {
+            "name": name,
+            "labels": _labels(service),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [_owner("ReplicaSet", service)],
+        },
         "status": {
             "phase": "Running",
             "conditions": [{"type": "Ready", "status": str(is_ready)}],
@@ -158,12 +163,35 @@ def pod(service: str, name: str, *, is_ready: bool = False, restarts: int = 0, s
     }
 
 
+def job_pod(job: str, name: str, *, created: str, phase: str, state: Json) -> Json:
+    """Returns a pod that a Job made."""
+    made = pod(job, name, state=state)
+    made["metadata"] |= {"creationTimestamp": created, "ownerReferences": [_owner("Job", job)]}
+    made["metadata"]["labels"]["batch.kubernetes.io/job-name"] = job
+    made["status"]["phase"] = phase
+    return made
+
+
+def no_image() -> Json:
+    """Returns the state of a container whose image is not in the registry."""
+    return {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+
+
+def exited(exit_code: int) -> Json:
+    """Returns the state of a container that has ended."""
+    return {"state": {"terminated": {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}}}
+
+
 def crash_loop(exit_code: int) -> Json:
     """Returns the state of a container that ends as soon as it starts."""
     return {
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}},
         "lastState": {"terminated": {"exitCode": exit_code, "reason": "Error"}},
     }
+
+
+def _owner(kind: str, name: str) -> Json:
+    return {"apiVersion": "v1", "kind": kind, "name": name, "uid": "1"}
 
 
 def _labels(service: str) -> dict[str, str]:

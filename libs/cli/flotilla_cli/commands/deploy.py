@@ -61,7 +61,7 @@ def deploy(
             _rehearse([*command, "--dry-run=server", "--hide-secret"])
             return
         refuse_pending(helm.read_history(target), target)
-        Change(helm, cluster, target).run([*command, helm.undo_flag, "--wait", "--timeout", timeout])
+        Change(helm, cluster, target, timeout).upgrade(command)
         if image_tag:
             _require_tag(image_tag, [workload.image for workload in cluster.read().workloads])
 

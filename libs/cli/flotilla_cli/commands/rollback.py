@@ -36,8 +36,7 @@ def rollback(
     with open_cluster(target) as cluster:
         cluster.require_namespace()
         chosen = _choose(helm.read_history(target), revision, target)
-        arguments = ["rollback", release, str(chosen.number), "--wait", "--timeout", timeout]
-        Change(helm, cluster, target).run(helm.at(target, *arguments))
+        Change(helm, cluster, target, timeout).roll_back(chosen.number)
 
 
 def _choose(history: list[Revision], revision: int | None, target: Target) -> Revision:

@@ -8,7 +8,6 @@ from flotilla_cli.release.model import Revision
 from flotilla_cli.release.target import Target
 
 _COPY = re.compile(r"^Rollback to (\d+)")
-_ONCE_RAN = ("superseded", "deployed")
 
 
 def choose_target(history: Sequence[Revision]) -> Revision | None:
@@ -19,7 +18,7 @@ def choose_target(history: Sequence[Revision]) -> Revision | None:
     current = history[-1]
     running = _origin(current, history) if current.is_deployed else None
     for revision in reversed(history[:-1]):
-        if revision.status in _ONCE_RAN and _origin(revision, history) != running:
+        if revision.ever_ran and _origin(revision, history) != running:
             return revision
     return None
 

@@ -22,6 +22,7 @@ _LOG_LINES = 10
 _LABELS = "app.kubernetes.io/name=flotilla,app.kubernetes.io/instance={release}"
 _COMPONENT = "app.kubernetes.io/component"
 _COLOR = "flotilla/color"
+_JOB = "batch.kubernetes.io/job-name"
 
 
 class Cluster:
@@ -57,7 +58,9 @@ class Cluster:
             deployments = self._apps.list_namespaced_deployment(self._target.namespace, **selector).items
             pods = self._core.list_namespaced_pod(self._target.namespace, **selector).items
         workloads = sorted(map(_workload, deployments), key=lambda workload: (workload.color, workload.service))
-        return Release(workloads, [_pod(pod) for pod in pods if pod.metadata.deletion_timestamp is None])
+        staying = [_pod(pod) for pod in pods if pod.metadata.deletion_timestamp is None]
+        leaving = [pod for pod in pods if pod.metadata.deletion_timestamp and not _job(pod)]
+        return Release(workloads, _without_earlier_tries(staying), len(leaving))
 
     def active_color(self) -> str:
         """Returns the colour that requests go to; nothing if that cannot be said."""
@@ -168,11 +171,25 @@ def _workload(deployment: Any) -> Workload:
 def _pod(pod: Any) -> Pod:
     conditions = {condition.type: condition.status for condition in pod.status.conditions or []}
     containers = [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]
+    is_done, job = pod.status.phase == "Succeeded", _job(pod)
     return Pod(
         name=pod.metadata.name,
         service=pod.metadata.labels.get(_COMPONENT, pod.metadata.name),
-        is_ready=conditions.get("Ready") == "True" or pod.status.phase == "Succeeded",
+        # A container without a probe is ready as soon as it runs, which says nothing of a Job.
+        is_ready=is_done or (conditions.get("Ready") == "True" and not job),
         created=pod.metadata.creation_timestamp,
         restarts=sum(container.restart_count for container in containers),
         trouble=find_trouble(pod),
+        job=job,
     )
+
+
+def _job(pod: Any) -> str:
+    # A pod that nothing owns, such as the one of `helm test`, is a Job of its own.
+    return str(pod.metadata.labels.get(_JOB, "" if pod.metadata.owner_references else pod.metadata.name))
+
+
+def _without_earlier_tries(pods: list[Pod]) -> list[Pod]:
+    """Leaves out those pods of a Job that a later one was made for: only the newest tells how the Job goes."""
+    newest = {pod.job: pod.name for pod in sorted(pods, key=lambda pod: pod.created) if pod.job}
+    return [pod for pod in pods if not pod.job or newest[pod.job] == pod.name]

@@ -13,8 +13,10 @@ from flotilla_cli.failure import CommandError
 from flotilla_cli.release.model import Revision
 from flotilla_cli.release.target import Target
 
-_OLDEST = (3, 15)
+_OLDEST = (3, 18)
 _TIMEOUT_S = 60
+_KEPT = 30
+"""Revisions; one that fails takes up to three, and helm's ten are gone after a few."""
 _VERSION = re.compile(r"v(\d+)\.(\d+)")
 
 
@@ -39,10 +41,13 @@ class Helm:
         context = ["--kube-context", target.context] if target.context else []
         return [self.executable, *arguments, "--namespace", target.namespace, *context]
 
-    @property
-    def undo_flag(self) -> str:
-        """Returns the flag that has a failed upgrade undone."""
-        return "--rollback-on-failure" if self.major >= 4 else "--atomic"
+    def upgrade_flags(self, timeout: str) -> list[str]:
+        """Returns what has an upgrade waited for and, if it fails, undone."""
+        return ["--rollback-on-failure" if self.major >= 4 else "--atomic", *self.rollback_flags(timeout)]
+
+    def rollback_flags(self, timeout: str) -> list[str]:
+        """Returns what has a rollback waited for."""
+        return ["--wait", "--timeout", timeout, "--history-max", str(_KEPT)]
 
     def _ask(self, arguments: Sequence[str], target: Target) -> Any:
         command = self.at(target, *arguments, "--output", "json")
@@ -58,14 +63,14 @@ def find_helm() -> Helm:
     """Returns the helm on the PATH. Raises CommandError if there is none, or one that is too old."""
     executable = shutil.which("helm")
     if executable is None:
-        raise CommandError("helm is not installed, or not on the PATH", hint="Flotilla needs helm 3.15 or newer, or 4")
+        raise CommandError("helm is not installed, or not on the PATH", hint="Flotilla needs helm 3.18 or newer, or 4")
     answer = _run([executable, "version", "--short"])
     found = _VERSION.search(answer.stdout)
     if found is None:
         raise CommandError(f"{executable} does not say its version: {first_error(answer.stderr or answer.stdout)}")
     version = int(found[1]), int(found[2])
     if version < _OLDEST:
-        raise CommandError(f"helm {found[0]} is too old", hint="Flotilla needs helm 3.15 or newer, or 4")
+        raise CommandError(f"helm {found[0]} is too old", hint="Flotilla needs helm 3.18 or newer, or 4")
     return Helm("helm", version[0])
 
 
@@ -93,7 +98,8 @@ def _revision(entry: dict[str, Any]) -> Revision:
         status=entry["status"],
         chart=entry["chart"],
         app_version=entry.get("app_version", ""),
-        description=entry.get("description", ""),
+        # Of several lines where it quotes a hook's failure.
+        description=" ".join(entry.get("description", "").split()),
     )
 
 

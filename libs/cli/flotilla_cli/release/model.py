@@ -1,8 +1,11 @@
 """What the cluster and helm say, as values."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+_FAILED = re.compile(r'\w+ "[^"]*" failed')
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Trouble:
     message: str
     has_started_before: bool
     """Whether the interesting log is the one of the container's last start."""
+    missing_image: str = ""
+    """The image that the node cannot get, if that is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Pod:
     created: datetime
     restarts: int
     trouble: Trouble | None
+    job: str = ""
+    """The Job that it works for, if it does not serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class Release:
 
     workloads: Sequence[Workload]
     pods: Sequence[Pod]
+    leaving: int
+    """Pods that were told to go and still finish what they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +87,8 @@ class Revision:
     def is_deployed(self) -> bool:
         """Tells whether it is the one that runs."""
         return self.status == "deployed"
+
+    @property
+    def ever_ran(self) -> bool:
+        """Tells whether it was deployed once; helm calls one that failed superseded too, when its undoing fails."""
+        return self.status in ("superseded", "deployed") and not _FAILED.match(self.description)

@@ -16,6 +16,8 @@ from flotilla_cli.release.model import Release, Revision, Workload
 from flotilla_cli.release.target import Target
 from flotilla_cli.release.watch import RolloutWatch
 
+_BEFOREHAND = ("preflight", "test")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -44,7 +46,7 @@ def report_status(target: Target, *, as_json: bool) -> None:
             print(json.dumps(_plain(report), indent=2))
         else:
             _show(report)
-            _show_troubles(cluster)
+            _show_troubles(report, cluster)
     _judge(report)
 
 
@@ -72,11 +74,13 @@ def _row(report: Report, workload: Workload) -> tuple[str, ...]:
     )
 
 
-def _show_troubles(cluster: Cluster) -> None:
+def _show_troubles(report: Report, cluster: Cluster) -> None:
     watch = RolloutWatch(cluster, tell=lambda _service, _news: None, patience_s=0)
     watch.look()
     for failure in watch.newest_failures():
-        show_failure(failure)
+        # A preflight that failed belongs to a revision that was refused, and lies there until the next.
+        if not (report.history[-1].is_deployed and failure.pod.service in _BEFOREHAND):
+            show_failure(failure)
 
 
 def _judge(report: Report) -> None:

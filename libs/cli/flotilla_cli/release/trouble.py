@@ -6,6 +6,7 @@ from typing import Any
 from flotilla_cli.release.model import Trouble
 
 _HARMLESS_WAITING = ("ContainerCreating", "PodInitializing")
+_NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
 def find_trouble(pod: Any) -> Trouble | None:
@@ -30,7 +31,9 @@ def _of_container(container: Any) -> Iterator[Trouble]:
     elif state.waiting and state.waiting.reason not in _HARMLESS_WAITING:
         ended = _exit(last) if last and last.exit_code != 0 else ""
         message = ended or state.waiting.message or ""
-        yield Trouble(container.name, state.waiting.reason or "waiting", message, has_started_before=last is not None)
+        reason = state.waiting.reason or "waiting"
+        image = container.image if reason in _NO_IMAGE else ""
+        yield Trouble(container.name, reason, message, has_started_before=last is not None, missing_image=image)
     elif last and last.exit_code != 0 and not container.ready:
         yield Trouble(container.name, _exit(last), "", has_started_before=True)
 

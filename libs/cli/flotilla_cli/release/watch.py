@@ -4,13 +4,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from flotilla_cli.failure import CommandError
 from flotilla_cli.release.cluster import Cluster
 from flotilla_cli.release.model import Pod, Release, Workload
 
 POLL_S = 1.0
+HOPE_S = 30.0
+"""How long an image that cannot be pulled may be a registry's hiccup; the node has tried three times by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Failure:
     pod: Pod
     reason: str
     log: list[str]
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -29,7 +31,6 @@ class RolloutWatch:
     cluster: Cluster
     tell: Callable[[str, str], None]
     """Takes a service and what is new about it."""
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     patience_s: float = 10.0
     """After how long a pod that gives no reason is asked about."""
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -38,13 +39,15 @@ class RolloutWatch:
     _told: dict[str, str] = field(default_factory=dict)
     _ask_at: dict[str, float] = field(default_factory=dict)
     _is_deaf: bool = False
+    _earlier: frozenset[str] | None = None
 
-    def follow(self, process: subprocess.Popen[str], poll_s: float = POLL_S) -> None:
-        """Looks until the process has ended."""
+    def follow(self, process: subprocess.Popen[str], notice: Callable[[], None] = lambda: None) -> None:
+        """Looks until the process has ended, and calls `notice` after each look."""
         while True:
             self.look()
+            notice()
             try:
-                process.wait(poll_s)
+                process.wait(POLL_S)
             except subprocess.TimeoutExpired:
                 continue
             return
@@ -60,12 +63,38 @@ class RolloutWatch:
         self._is_deaf = False
         self.last = release
 
+    def settle(self, patience_s: float = 60.0) -> None:
+        """Looks until only pods of the new kind take requests: helm waits until they are ready, not until they do."""
+        deadline = time.monotonic() + patience_s
+        self.look()
+        while time.monotonic() < deadline and not self._is_settled():
+            time.sleep(POLL_S)
+            self.look()
+
+    def missing_image(self) -> str:
+        """Returns the image that a new pod has been without for so long that it will not come; mostly none."""
+        for failure in self.failures.values():
+            image = failure.pod.trouble.missing_image if failure.pod.trouble else ""
+            is_over = time.monotonic() - failure.since >= HOPE_S
+            if image and is_over and self.is_new(failure.pod):
+                return image
+        return ""
+
     def newest_failures(self) -> list[Failure]:
         """Returns one failure for each service, of its newest pod."""
         found = sorted(self.failures.values(), key=lambda failure: failure.pod.created)
         return list({failure.pod.service: failure for failure in found}.values())
 
+    def is_new(self, pod: Pod) -> bool:
+        """Tells whether a pod was not there at the first look."""
+        return self._earlier is not None and pod.name not in self._earlier
+
+    def _is_settled(self) -> bool:
+        return self.last is not None and all(workload.is_settled for workload in self.last.workloads)
+
     def _notice(self, release: Release) -> None:
+        if self._earlier is None:
+            self._earlier = frozenset(pod.name for pod in release.pods)
         for workload in release.workloads:
             self._say(workload.name, _label(workload), _progress(workload))
             if workload.refusal:
@@ -74,6 +103,8 @@ class RolloutWatch:
             self._notice_pod(pod)
 
     def _notice_pod(self, pod: Pod) -> None:
+        if pod.job and self.is_new(pod) and pod.trouble is None:
+            self._say(pod.job, pod.service, "done" if pod.is_ready else "at work")
         if pod.is_ready:
             self.failures.pop(pod.name, None)
             return
@@ -85,8 +116,9 @@ class RolloutWatch:
         if known and known.pod.restarts == pod.restarts and known.reason == reason:
             return
         # Read now: when helm goes back, the pod is gone, and so is its log.
-        self.failures[pod.name] = Failure(pod, reason, self._read_log(pod) or (known.log if known else []))
-        if pod.created >= self.started_at and pod.name not in self._told:
+        log = self._read_log(pod) or (known.log if known else [])
+        self.failures[pod.name] = Failure(pod, reason, log, known.since if known else time.monotonic())
+        if self.is_new(pod) and pod.name not in self._told:
             self._say(pod.name, pod.service, reason)
 
     def _notice_laggard(self, pod: Pod) -> None:

@@ -51,6 +51,7 @@ def flotilla(
     """Returns a function that runs the command, in this process because the client library takes long to load."""
     (tmp_path / "chart").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flotilla_cli.release.watch.POLL_S", 0.02)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", helm.path)
     monkeypatch.setenv("KUBECONFIG", str(kubernetes.write_kubeconfig(tmp_path / "kubeconfig")))

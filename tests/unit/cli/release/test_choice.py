@@ -31,6 +31,7 @@ def _history(*entries: str) -> list[Revision]:
         (["deployed", "failed"], 1),
         (["superseded", "deployed", "pending-upgrade"], 2),
         (["superseded", "deployed", "pending-rollback: Rollback to 1"], 2),
+        (["superseded", "deployed", 'superseded: Upgrade "flotilla" failed: no', "failed"], 2),
     ],
 )
 def test_rollback_goes_to_the_last_revision_that_ran_and_is_another(entries: list[str], chosen: int) -> None:

@@ -30,7 +30,7 @@ def test_deploy_installs_by_helm_and_shows_the_command(flotilla: Flotilla, helm:
     assert call == [
         *("upgrade", "--install", "flotilla", "chart", "--namespace", "flotilla", "--reset-then-reuse-values"),
         *("--values=my values.yaml", "--set", "a.b=1", "--set-string", "image.tag=v2"),
-        *("--atomic", "--wait", "--timeout", "90s"),
+        *("--atomic", "--wait", "--timeout", "90s", "--history-max", "30"),
     ]
 
 
@@ -205,7 +205,7 @@ def test_rollback_skips_what_never_ran(flotilla: Flotilla, helm: FakeHelm) -> No
 
     assert done.returncode == 0, done.stderr
     assert helm.calls("rollback") == [
-        ["rollback", "flotilla", "1", "--wait", "--timeout", "1m", "--namespace", "flotilla"]
+        ["rollback", "flotilla", "1", "--namespace", "flotilla", "--wait", "--timeout", "1m", "--history-max", "30"]
     ]
 
 
