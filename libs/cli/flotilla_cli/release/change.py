@@ -19,7 +19,8 @@ from flotilla_cli.release.target import Target
 from flotilla_cli.release.watch import Failure, RolloutWatch
 
 _MOST_FAILURES = 5
-_UNDO_FAILED = re.compile(r'(?:original upgrade error: (.*?))?:\s+no \S+ with the name "[^"]*" found', re.S)
+_UNDO_FAILED = re.compile(r'^Rollback "[^"]*" failed: (no \S+ with the name|cannot patch) ')
+_WHY_UNDONE = re.compile(r"original upgrade error: (.*?):\s+(?:no \S+ with the name|cannot patch) ", re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,10 @@ class Change:
     def _undone(self, history: list[Revision]) -> list[Revision]:
         """Finishes an undoing that helm gave up.
 
-        It cannot go back from a revision that was refused before it was applied if an object is only in the one before;
-        its failed try leaves a revision that has all of them.
+        It cannot go back from a revision that was refused before it was applied if an object is only in the one before,
+        and leaves the refused one as the next undoing's goal. But its failed try is a revision that has all objects.
         """
-        if not history or not _UNDO_FAILED.search(history[-1].description):
+        if not history or not _UNDO_FAILED.match(history[-1].description):
             return history
         target = choose_target(history)
         if target is None:
@@ -112,8 +113,8 @@ def _cause(outcome: Outcome) -> str:
         return "stopped by Ctrl-C"
     said = first_error(outcome.stderr or outcome.stdout)
     # Why it was undone, rather than why helm could not do that.
-    undo_failed = _UNDO_FAILED.search(said)
-    return f"helm failed: {(undo_failed and undo_failed[1]) or said}"
+    undo_failed = _WHY_UNDONE.search(said)
+    return f"helm failed: {undo_failed[1] if undo_failed else said}"
 
 
 def _leaving(watch: RolloutWatch) -> str:

@@ -17,8 +17,9 @@ def choose_target(history: Sequence[Revision]) -> Revision | None:
     """
     current = history[-1]
     running = _origin(current, history) if current.is_deployed else None
+    refused = {revision.number for revision in history if not revision.ever_ran}
     for revision in reversed(history[:-1]):
-        if revision.ever_ran and _origin(revision, history) != running:
+        if revision.ever_ran and _origin(revision, history) not in {running, *refused}:
             return revision
     return None
 

@@ -32,6 +32,7 @@ def _history(*entries: str) -> list[Revision]:
         (["superseded", "deployed", "pending-upgrade"], 2),
         (["superseded", "deployed", "pending-rollback: Rollback to 1"], 2),
         (["superseded", "deployed", 'superseded: Upgrade "flotilla" failed: no', "failed"], 2),
+        (["superseded", "failed", "superseded: Rollback to 2", "failed"], 1),
     ],
 )
 def test_rollback_goes_to_the_last_revision_that_ran_and_is_another(entries: list[str], chosen: int) -> None:

@@ -94,17 +94,18 @@ def test_ctrl_c_lets_a_rollback_end(flotilla: Flotilla, helm: FakeHelm) -> None:
     assert "a rollback goes on to its end" in done.stderr
 
 
-def test_an_undoing_that_helm_gave_up_is_finished(flotilla: Flotilla, helm: FakeHelm) -> None:
+@pytest.mark.parametrize("why", ['no Secret with the name "identity" found', 'cannot patch "migrate" with kind Job'])
+def test_an_undoing_that_helm_gave_up_is_finished(flotilla: Flotilla, helm: FakeHelm, why: str) -> None:
     ran = revision(1, "deployed")
     refused = revision(2, "superseded", 'Upgrade "flotilla" failed: pre-upgrade hooks failed')
-    given_up = revision(3, "failed", 'Rollback "flotilla" failed: no Secret with the name "identity" found')
+    given_up = revision(3, "failed", f'Rollback "flotilla" failed: {why}')
     helm.plays_history(ran)
     helm.plays_history(ran, refused, given_up)
     helm.plays_history(revision(1, "superseded"), refused, given_up, revision(4, "deployed", "Rollback to 1"))
     helm.plays(
         "upgrade",
         stderr="Error: UPGRADE FAILED: an error occurred while rolling back the release. original upgrade error: "
-        'pre-upgrade hooks failed: job failed\n\n: no Secret with the name "identity" found\n',
+        f"pre-upgrade hooks failed: job failed\n\n: {why}\n",
         exit_code=1,
     )
     helm.plays("rollback")
