@@ -25,6 +25,11 @@ def test_a_bundled_database_is_migrated_by_an_ordinary_job(development: list[Man
     assert "ttlSecondsAfterFinished" not in job["spec"]
 
 
+def test_a_hook_that_failed_does_not_stay_for_good(production: list[Manifest]) -> None:
+    for job in [*migrations(production), *preflights(production)]:
+        assert job["spec"]["ttlSecondsAfterFinished"] == 3600
+
+
 def test_the_ordinary_job_has_a_new_name_when_its_text_is_new() -> None:
     names = {
         migrations(manifests("development", "--set", f"image.tag={tag}"))[0]["metadata"]["name"]
