@@ -13,6 +13,7 @@ from flotilla_common.migrations import latest_version, require_schema
 from flotilla_common.postgres import Pool, open_pool
 from flotilla_llm import ModelClient
 from prometheus_client import REGISTRY, CollectorRegistry
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from flotilla_orchestrator.clients.peers import Peers
@@ -86,10 +87,21 @@ async def open_postgres_stores(settings: OrchestratorSettings) -> AsyncIterator[
     url, least, most = settings.database_url, settings.database_pool_min, settings.database_pool_max
     async with (
         open_pool(url, min_size=least, max_size=most) as tenants,
-        open_pool(url, min_size=least, max_size=most, system=True) as system,
+        open_pool(read_by_index(url), min_size=least, max_size=most, system=True, plans_once=True) as system,
     ):
         await require_schema(system, "orchestrator", latest_version("flotilla_orchestrator"))
         yield stores_on(tenants, system)
+
+
+def read_by_index(url: str | SecretStr) -> SecretStr:
+    """Returns the database's URL for a pool that plans the run path's statements once.
+
+    A connection keeps a plan that it may have made while a table was empty, and an empty table is best read whole.
+    Where nothing but the whole will do, older servers take the scan for so dear that they would compile it.
+    """
+    given = conninfo_to_dict(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    options = f"{given.get('options') or ''} -c enable_seqscan=off -c jit=off".strip()
+    return SecretStr(make_conninfo("", **{**given, "options": options}))
 
 
 def stores_on(tenants: Pool, system: Pool) -> Stores:
@@ -108,8 +120,8 @@ def stores_on(tenants: Pool, system: Pool) -> Stores:
 @asynccontextmanager
 async def open_lease_store(database_url: SecretStr) -> AsyncIterator[RunStore]:
     """Opens the lease keeper's own connection, so that it never waits for one of the others."""
-    name = "flotilla_orchestrator_leases"
-    async with open_pool(database_url, min_size=1, max_size=1, system=True, application_name=name) as pool:
+    url, name = read_by_index(database_url), "flotilla_orchestrator_leases"
+    async with open_pool(url, min_size=1, max_size=1, system=True, application_name=name, plans_once=True) as pool:
         yield PostgresRunStore(pool)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from fakes.servers import ServiceDatabase
 from flotilla_common.postgres import Pool, open_pool
+from flotilla_orchestrator.assembly import read_by_index
 
 
 @pytest.fixture
@@ -17,5 +18,6 @@ def orchestrator_database(database: Callable[[str], ServiceDatabase]) -> Service
 @pytest.fixture
 async def pool(orchestrator_database: ServiceDatabase) -> AsyncIterator[Pool]:
     """Connections that see every tenant."""
-    async with open_pool(orchestrator_database.url, system=True, min_size=2, max_size=16, wait_s=30) as opened:
+    url = read_by_index(orchestrator_database.url)
+    async with open_pool(url, system=True, plans_once=True, min_size=2, max_size=16, wait_s=30) as opened:
         yield opened

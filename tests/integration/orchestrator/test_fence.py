@@ -8,7 +8,7 @@ from time import monotonic
 from uuid import UUID, uuid4
 
 import pytest
-from fakes.runs import checkpoint, new_run
+from fakes.runs import checkpoint, finished, new_run
 from flotilla_common.postgres import Pool
 from flotilla_orchestrator.model import NewRun, StoredEvent
 from flotilla_orchestrator.stores.postgres_run_store import PostgresRunStore
@@ -105,3 +105,27 @@ async def test_contest_finds_stale_rows_when_the_lock_is_taken_out(pool: Pool, m
 
     _, stale = await contest.count_rows()
     assert stale > 0
+
+
+BEAT = "UPDATE leases SET expires_at = now() + interval '6 s' WHERE run_id = %s"
+CLAIM = "UPDATE leases SET epoch = epoch + 1 WHERE run_id = %s"
+WAITERS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.mark.parametrize(("change", "ends"), [(BEAT, True), (CLAIM, False)], ids=["heartbeat", "claim"])
+async def test_finish_waits_for_the_lease_and_looks_at_it_again(pool: Pool, change: str, ends: bool) -> None:
+    store, run = PostgresRunStore(pool), new_run()
+    await store.accept([run], owner=OWNER)
+
+    async with asyncio.TaskGroup() as group, pool.connection() as connection, connection.transaction():
+        await connection.execute(change, [run.run_id])
+        finishing = group.create_task(store.finish([finished(run, 2)], owner=OWNER))
+        await _wait_for_a_waiter(pool)
+
+    assert finishing.result() == ({run.run_id} if ends else set())
+
+
+async def _wait_for_a_waiter(pool: Pool) -> None:
+    async with asyncio.timeout(10), pool.connection() as connection:
+        while await (await connection.execute(WAITERS)).fetchone() == (0,):  # noqa: ASYNC110 - another session
+            await asyncio.sleep(0.005)

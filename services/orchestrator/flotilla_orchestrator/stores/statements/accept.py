@@ -18,6 +18,7 @@ WHERE (tenant_id, wire, idem_key) IN
 
 # `n` leaves out what is refused anyway, so that a refusal neither makes nor touches a thread; the unique indexes decide
 # what races past it. A thread of somebody else is in neither `made` nor `used`, so its run finds nothing to join.
+# UNION ALL keeps NOT EXISTS from becoming a join, which could read all runs.
 ACCEPT = """
 WITH i AS (
   SELECT * FROM unnest(
@@ -29,10 +30,12 @@ WITH i AS (
        body_hash, input, limit_s, metadata, traceparent, event)),
 n AS (
   SELECT * FROM i
-  WHERE NOT EXISTS (SELECT FROM runs r WHERE r.run_id = i.run_id)
-    AND NOT EXISTS (SELECT FROM runs r WHERE r.thread_id = i.thread_id AND r.status = 1)
-    AND (i.idem_key IS NULL OR NOT EXISTS (
-      SELECT FROM runs r WHERE r.tenant_id = i.tenant_id AND r.wire = i.wire AND r.idem_key = i.idem_key))),
+  WHERE NOT EXISTS (
+    SELECT FROM runs r WHERE r.run_id = i.run_id
+    UNION ALL
+    SELECT FROM runs r WHERE r.thread_id = i.thread_id AND r.status = 1
+    UNION ALL
+    SELECT FROM runs r WHERE r.tenant_id = i.tenant_id AND r.wire = i.wire AND r.idem_key = i.idem_key)),
 made AS (
   INSERT INTO threads AS t (thread_id, tenant_id, user_id, is_ephemeral, ttl, expires_at)
   SELECT DISTINCT ON (thread_id) thread_id, tenant_id, user_id, ttl_s IS NOT NULL, make_interval(secs => ttl_s),
@@ -70,6 +73,7 @@ SELECT e.run_id
 FROM unnest(%(run_id)b::uuid[], %(event)b::bytea[]) i(run_id, event)
 JOIN leases l ON l.run_id = i.run_id AND l.owner = %(owner)s AND l.epoch = 1
 JOIN events e ON e.run_id = i.run_id AND e.seq = 1 AND e.epoch = 1 AND e.payload = i.event
+WHERE l.run_id = ANY(%(run_id)b) AND e.run_id = ANY(%(run_id)b)
 """
 
 TWINS = """

@@ -11,6 +11,7 @@ from flotilla_orchestrator.stores.encoding import answer_bytes
 from flotilla_orchestrator.stores.statements.checkpoints import row_arrays, write_arrays
 
 # Everything hangs on the deleted lease, so a stale epoch writes nothing: it waits for an open claim, then finds 0 rows.
+# IS TRUE keeps the pairs from becoming a join, which could read the whole table.
 _FINISH = """
 WITH i AS (
   SELECT * FROM unnest(
@@ -18,9 +19,10 @@ WITH i AS (
     %(error_class)b::smallint[], %(error_reason)b::text[], %(error_message)b::text[])
   AS i(run_id, epoch, status, finish_reason, answer, error_class, error_reason, error_message)),
 l AS (
-  DELETE FROM leases l USING i
-  WHERE l.run_id = i.run_id AND l.epoch = i.epoch AND l.owner = %(owner)s
-  RETURNING l.run_id),
+  DELETE FROM leases
+  WHERE run_id = ANY(%(run_id)b) AND owner = %(owner)s
+    AND ((run_id, epoch) IN (SELECT * FROM unnest(%(run_id)b::uuid[], %(epoch)b::int[]))) IS TRUE
+  RETURNING run_id),
 r AS (
   UPDATE runs r SET status = i.status, finish_reason = i.finish_reason, answer = i.answer, error_class = i.error_class,
     error_reason = i.error_reason, error_message = i.error_message,

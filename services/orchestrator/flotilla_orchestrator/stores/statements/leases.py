@@ -74,24 +74,27 @@ LAST_SEQUENCES = "SELECT run_id, max(seq) FROM events WHERE run_id = ANY(%(run_i
 # A claimer that stops between its two statements must not keep the rows locked.
 BEGIN_BOUNDED = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'; SET LOCAL lock_timeout = '2s'"
 
-# SKIP LOCKED, because plain heartbeats deadlock with finish.
-BEAT = """
-WITH k AS (
-  SELECT x.run_id FROM leases x
-  JOIN unnest(%(run_id)b::uuid[], %(epoch)b::int[]) h(run_id, epoch) USING (run_id, epoch)
-  WHERE x.owner = %(owner)s AND NOT x.handed_back ORDER BY x.run_id FOR NO KEY UPDATE OF x SKIP LOCKED),
-b AS (
-  UPDATE leases l SET expires_at = now() + interval '6 s' FROM k WHERE l.run_id = k.run_id RETURNING l.run_id)
-SELECT b.run_id, r.cancel_at IS NOT NULL FROM b JOIN runs r USING (run_id)
-"""
+# IS TRUE keeps the pairs from becoming a join, which could read the whole table: each lease that is found by its run is
+# looked up among them.
+_OURS = """
+  SELECT run_id FROM leases
+  WHERE run_id = ANY(%(run_id)b) AND owner = %(owner)s{condition}
+    AND ((run_id, epoch) IN (SELECT * FROM unnest(%(run_id)b::uuid[], %(epoch)b::int[]))) IS TRUE
+  ORDER BY run_id FOR NO KEY UPDATE"""
 
-RELEASE = """
-UPDATE leases l SET expires_at = now(), handed_back = true
-FROM (SELECT x.run_id FROM leases x
-      JOIN unnest(%(run_id)b::uuid[], %(epoch)b::int[]) h(run_id, epoch) USING (run_id, epoch)
-      WHERE x.owner = %(owner)s ORDER BY x.run_id FOR NO KEY UPDATE OF x) k
-WHERE l.run_id = k.run_id
-"""
+# SKIP LOCKED, because plain heartbeats deadlock with finish.
+BEAT = f"""
+WITH k AS ({_OURS.format(condition=" AND NOT handed_back")} SKIP LOCKED),
+b AS (
+  UPDATE leases SET expires_at = now() + interval '6 s' WHERE run_id = ANY(ARRAY(SELECT run_id FROM k))
+  RETURNING run_id)
+SELECT run_id, cancel_at IS NOT NULL FROM runs WHERE run_id = ANY(ARRAY(SELECT run_id FROM b))
+"""  # noqa: S608 - composed of constants
+
+RELEASE = f"""
+UPDATE leases SET expires_at = now(), handed_back = true
+WHERE run_id = ANY(ARRAY({_OURS.format(condition="")}))
+"""  # noqa: S608 - composed of constants
 
 REQUEST_CANCEL = """
 UPDATE runs SET cancel_at = coalesce(cancel_at, now())

@@ -6,7 +6,7 @@ DUE = """
 WITH d AS (
   SELECT id FROM outbox WHERE due_at <= now() ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 UPDATE outbox o SET due_at = now() + make_interval(secs => %(lock_s)s), attempts = attempts + 1
-FROM d WHERE o.id = d.id
+WHERE o.id = ANY(ARRAY(SELECT id FROM d))
 RETURNING o.id, o.tenant_id, o.user_id, o.run_id, o.kind, o.payload, o.attempts,
   (SELECT r.traceparent FROM runs r WHERE r.run_id = o.run_id)
 """
