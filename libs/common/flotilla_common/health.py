@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from grpc import aio
@@ -25,11 +25,18 @@ class Health:
         self._names = ("", *names)
         # One servicer on both ports is what makes their answers one.
         self._servicer = health_aio.HealthServicer()
+        self._listeners: list[Callable[[bool], None]] = []
         self.is_serving = False
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        """Has a function told what everybody is told, and before them."""
+        self._listeners.append(listener)
 
     async def set_serving(self, serving: bool) -> None:
         """Tells everybody who asks or watches."""
         self.is_serving = serving
+        for listener in self._listeners:
+            listener(serving)
         status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
         for name in self._names:
             try:

@@ -22,6 +22,7 @@ from flotilla_common.lifecycle import Lifecycle, Work, termination
 from flotilla_common.listen import opening
 from flotilla_common.logs import configure_logs
 from flotilla_common.metrics import serve_metrics
+from flotilla_common.rpc.multiplex.server_stream import ServedStreams
 from flotilla_common.rpc.server import DEFAULT_TIMEOUT_S, ServerInterceptor, create_server
 from flotilla_common.settings import ProcessSettings, ServiceSettings, load_settings
 from flotilla_common.telemetry import telemetry
@@ -117,8 +118,14 @@ async def open_server(
         drain=let_go,
     )
     verifier = verifier or IdentityVerifier(settings.identity_keys_dir, service_name)
+    streams = ServedStreams()
+    health.on_change(streams.set_taking)
     interceptor = ServerInterceptor(
-        verifier, lifecycle.work, default_timeout_s=default_timeout_s, reflection=settings.reflection
+        verifier,
+        lifecycle.work,
+        default_timeout_s=default_timeout_s,
+        reflection=settings.reflection,
+        streams=streams if settings.multiplexed else None,
     )
     server = create_server(interceptor, drain_max_s=settings.drain_max_s)
     register(server)

@@ -73,6 +73,8 @@ class ProcessSettings(BaseSettings):
         default=None, validation_alias=AliasChoices("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT")
     )
     """Where spans go; without it none are recorded."""
+    multiplexed: bool = True
+    """Lets short calls between services share streams, at both ends; off, each has a stream of its own."""
     replica: str = Field(default_factory=socket.gethostname)
     """The name of this process in logs."""
 

@@ -19,7 +19,7 @@ from flotilla_gateway.app import Parts, create_app
 from flotilla_gateway.auth.api_keys import ApiKeyAuthenticator
 from flotilla_gateway.auth.credentials import KeyHasher
 from flotilla_gateway.clients.memory import GrpcMemories
-from flotilla_gateway.clients.orchestrator import GrpcOrchestrator
+from flotilla_gateway.clients.orchestrator import SHORT_STREAMS, GrpcOrchestrator
 from flotilla_gateway.clients.tool import GrpcTools
 from flotilla_gateway.limits.shared import SharedLimiter
 from flotilla_gateway.middleware.body import Bounds
@@ -83,7 +83,11 @@ async def _open_peers(
 ) -> tuple[GrpcOrchestrator, GrpcMemories, GrpcTools]:
     signer = IdentitySigner("gateway", settings.identity_private_key_file)
     channels = {
-        peer: await stack.enter_async_context(open_channel(target, audience=peer, signer=signer))
+        peer: await stack.enter_async_context(
+            open_channel(
+                target, audience=peer, signer=signer, multiplexed=settings.multiplexed, short_streams=SHORT_STREAMS
+            )
+        )
         for peer, target in (
             ("orchestrator", settings.orchestrator_target),
             ("memory", settings.memory_target),

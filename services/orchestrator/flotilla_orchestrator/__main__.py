@@ -28,7 +28,7 @@ async def main(settings: OrchestratorSettings) -> None:
     async with AsyncExitStack() as stack:
         models = await stack.enter_async_context(open_models(load_settings(ModelSettings).routes()))
         stores = await stack.enter_async_context(open_postgres_stores(settings))
-        peers = await stack.enter_async_context(open_peers(signer, **targets))
+        peers = await stack.enter_async_context(open_peers(signer, **targets, multiplexed=settings.multiplexed))
         orchestrator = await stack.enter_async_context(
             open_orchestrator(
                 settings,

@@ -16,6 +16,10 @@ from grpc import aio
 from opentelemetry.trace import Span, StatusCode
 
 from flotilla_common.identity import IdentitySigner
+from flotilla_common.rpc.multiplex.call import StreamedCall
+from flotilla_common.rpc.multiplex.calls import AnswersCall, UnaryCall
+from flotilla_common.rpc.multiplex.sharing import NO_SHORT_STREAMS, ShortStreams, sharing
+from flotilla_common.rpc.multiplex.streams import CallStreams
 from flotilla_common.rpc.outgoing import Metadata, Outgoing
 from flotilla_common.rpc.trace_context import start_client_span
 
@@ -63,11 +67,16 @@ async def open_channel(
     signer: IdentitySigner | None,
     default_timeout_s: float = DEFAULT_TIMEOUT_S,
     credentials: grpc.ChannelCredentials | None = None,
+    multiplexed: bool = True,
+    short_streams: ShortStreams = NO_SHORT_STREAMS,
 ) -> AsyncIterator[aio.Channel]:
     """Opens a channel to a service, given as `dns:///name:port`, `host:port`, or addresses with commas between them.
 
     signer: vouches for the current identity towards the audience; None sends no identity.
     default_timeout_s: for calls with one answer, where the caller names no limit.
+    multiplexed: lets calls with one request and one answer share streams, once such are up.
+    short_streams: says for a method that streams answers, by its path, whether the answers to a request are so few and
+        small that the call may share a stream too.
     """
     address = resolvable(target)
     if credentials is None:
@@ -75,8 +84,8 @@ async def open_channel(
     else:
         plain = aio.secure_channel(address, credentials, options=OPTIONS)
     outgoing = Outgoing(audience=audience, signer=signer, default_timeout_s=default_timeout_s)
-    async with plain:
-        yield Channel(plain, outgoing)
+    async with plain, Channel(plain, outgoing, CallStreams(plain) if multiplexed else None, short_streams) as channel:
+        yield channel
 
 
 def resolvable(target: str) -> str:
@@ -94,43 +103,51 @@ def resolvable(target: str) -> str:
 
 
 class Channel(aio.Channel):
-    """A channel whose calls carry what the current request says."""
+    """A channel whose calls carry what the current request says, and share streams where they can."""
 
-    def __init__(self, plain: aio.Channel, outgoing: Outgoing) -> None:
+    def __init__(
+        self,
+        plain: aio.Channel,
+        outgoing: Outgoing,
+        streams: CallStreams | None = None,
+        short_streams: ShortStreams = NO_SHORT_STREAMS,
+    ) -> None:
         self._plain = plain
         self._outgoing = outgoing
+        self._streams = streams
+        self._short_streams = short_streams
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method with one request and one answer."""
-        return self._wrap(self._plain.unary_unary, method, True, args, kwargs)
+        start: Callable[..., Any] = self._plain.unary_unary(method, *args, **kwargs)
+        if self._streams is not None:
+            start = sharing(UnaryCall, self._streams, method, start, *args, **kwargs)
+        return self._wrap(start, method, answers_once=True)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method that streams answers."""
-        return self._wrap(self._plain.unary_stream, method, False, args, kwargs)
+        start: Callable[..., Any] = self._plain.unary_stream(method, *args, **kwargs)
+        is_short = self._short_streams.get(method)
+        if self._streams is not None and is_short is not None:
+            start = sharing(AnswersCall, self._streams, method, start, *args, **kwargs, may_share=is_short)
+        return self._wrap(start, method, answers_once=False)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method that streams requests."""
-        return self._wrap(self._plain.stream_unary, method, True, args, kwargs)
+        return self._wrap(self._plain.stream_unary(method, *args, **kwargs), method, answers_once=True)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method that streams both ways."""
-        return self._wrap(self._plain.stream_stream, method, False, args, kwargs)
+        return self._wrap(self._plain.stream_stream(method, *args, **kwargs), method, answers_once=False)
 
-    def _wrap(
-        self,
-        kind: Callable[..., Any],
-        method: str,
-        answers_once: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Callable[..., Any]:
-        plain, outgoing = kind(method, *args, **kwargs), self._outgoing
+    def _wrap(self, start: Callable[..., Any], method: str, *, answers_once: bool) -> Callable[..., Any]:
+        outgoing = self._outgoing
 
         def call(
             request: Any = None, *, timeout: float | None = None, metadata: Metadata | None = None, **options: Any
         ) -> Any:
             span = start_client_span(method)
-            started = plain(
+            started = start(
                 request,
                 timeout=outgoing.timeout_s(timeout, answers_once=answers_once),
                 metadata=outgoing.metadata(tuple(metadata or ()), span),
@@ -155,7 +172,9 @@ class Channel(aio.Channel):
         await self._plain.channel_ready()
 
     async def close(self, grace: float | None = None) -> None:
-        """Closes the channel; calls in flight get the grace in seconds."""
+        """Closes the channel; calls in flight get the grace in seconds, if they have a stream of their own."""
+        if self._streams is not None:
+            await self._streams.close()
         await self._plain.close(grace)
 
     async def __aenter__(self) -> Channel:
@@ -167,12 +186,18 @@ class Channel(aio.Channel):
 
 def _ends(span: Span) -> Callable[[Any], None]:
     def end(call: Any) -> None:
-        # The call is done, so its code is there without waiting; only a private attribute has it outside of a task.
-        status = getattr(getattr(call, "_cython_call", None), "_status", None)
-        code = status.code() if status is not None else grpc.StatusCode.UNKNOWN.value[0]
-        span.set_attribute("rpc.grpc.status_code", int(code))
+        code = _code_of(call)
+        span.set_attribute("rpc.grpc.status_code", code)
         if code != 0:
             span.set_status(StatusCode.ERROR)
         span.end()
 
     return end
+
+
+def _code_of(call: Any) -> int:
+    if isinstance(call, StreamedCall):
+        return int((call.known_code or grpc.StatusCode.UNKNOWN).value[0])
+    # The call is done, so its code is there without waiting; only a private attribute has it outside of a task.
+    status = getattr(getattr(call, "_cython_call", None), "_status", None)
+    return int(status.code() if status is not None else grpc.StatusCode.UNKNOWN.value[0])

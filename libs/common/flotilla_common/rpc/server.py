@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -17,6 +18,8 @@ from flotilla_common.rpc.admission import admit
 from flotilla_common.rpc.call import Context, ServedCall, abandoned_code, receive
 from flotilla_common.rpc.channel import MAX_MESSAGE_BYTES
 from flotilla_common.rpc.failure import fail, fail_unexpectedly
+from flotilla_common.rpc.multiplex.bounds import CONNECT
+from flotilla_common.rpc.multiplex.server_stream import ServedStreams
 from flotilla_common.rpc.observation import MethodObserver
 from flotilla_common.rpc.trace_context import enter_server_span
 
@@ -57,11 +60,14 @@ class ServerInterceptor(aio.ServerInterceptor):
         *,
         default_timeout_s: float = DEFAULT_TIMEOUT_S,
         reflection: bool = False,
+        streams: ServedStreams | None = None,
     ) -> None:
+        """Takes the streams that calls may share; None refuses such streams."""
         self._verifier = verifier
         self._work = work
         self._default_timeout_s = default_timeout_s
         self._exempt = (HEALTH, REFLECTION) if reflection else (HEALTH,)
+        self._streams = streams
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: HandlerCallDetails) -> Any:
@@ -70,11 +76,22 @@ class ServerInterceptor(aio.ServerInterceptor):
         known = self._wrapped.get(path)
         if known is not None:
             return known
+        if path == CONNECT and self._streams is not None:
+            # gRPC looks methods up by details of its own type only.
+            find = partial(self._find, continuation, type(handler_call_details))
+            known = self._wrapped[path] = self._streams.handler(find)
+            return known
         plain = await continuation(handler_call_details)
         if plain is None or path.startswith(self._exempt):
             return plain
         wrapped = self._wrapped[path] = self._wrap(path, plain)
         return wrapped
+
+    async def _find(self, continuation: Continuation, details: Callable[..., Any], path: str) -> Handler | None:
+        """Returns a wrapped method for a call on a shared stream; what is served as it is has none."""
+        if path not in self._wrapped:
+            await self.intercept_service(continuation, details(path, ()))
+        return self._wrapped.get(path)
 
     def _wrap(self, path: str, plain: Handler) -> Handler:
         # The stubs know the synchronous context only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import grpc
 
 _PEER = "orchestrator"
+SHORT_STREAMS = MappingProxyType(
+    {"/flotilla.orchestrator.v1.OrchestratorService/StartRun": lambda request: bool(request.omit_tokens)}
+)
+"""Without its tokens a run's log is a few events, so that it may share a stream with other calls."""
 
 
 class Orchestrator(Protocol):

@@ -24,12 +24,14 @@ class Peers:
 
 
 @asynccontextmanager
-async def open_peers(signer: IdentitySigner, *, memory: str, tool: str, evaluator: str) -> AsyncIterator[Peers]:
+async def open_peers(
+    signer: IdentitySigner, *, memory: str, tool: str, evaluator: str, multiplexed: bool = True
+) -> AsyncIterator[Peers]:
     """Opens one channel a peer; each is a target as `open_channel` takes it."""
     async with (
-        open_channel(memory, audience="memory", signer=signer) as memory_channel,
-        open_channel(tool, audience="tool", signer=signer) as tool_channel,
-        open_channel(evaluator, audience="evaluator", signer=signer) as evaluator_channel,
+        open_channel(memory, audience="memory", signer=signer, multiplexed=multiplexed) as memory_channel,
+        open_channel(tool, audience="tool", signer=signer, multiplexed=multiplexed) as tool_channel,
+        open_channel(evaluator, audience="evaluator", signer=signer, multiplexed=multiplexed) as evaluator_channel,
     ):
         yield Peers(
             GrpcMemoryClient(memory_channel, signer),

@@ -1,0 +1,113 @@
+"""The server's end of streams of calls: each call is served in a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import grpc
+from flotilla.common.v1.call_service_pb2 import CallerFrame, CallOpening, ConnectRequest, ConnectResponse
+from google.protobuf.message import DecodeError
+from grpc import StatusCode, aio
+
+from flotilla_common.errors import InvalidArgumentError
+from flotilla_common.ids import new_id
+from flotilla_common.rpc.call import Context
+from flotilla_common.rpc.multiplex.answers import Answers
+from flotilla_common.rpc.multiplex.bounds import MOST_CALLS, SERVER_KEY
+from flotilla_common.rpc.multiplex.served_call import Find, Handler, ServedCall
+
+
+class ServedStreams:
+    """All streams of calls that one server has."""
+
+    def __init__(self) -> None:
+        self._id = str(new_id())
+        self._streams: set[ServedStream] = set()
+        self._is_taking = True
+
+    def handler(self, find: Find) -> Handler:
+        """Returns the method that serves a stream; `find` names the method that serves a path over plain gRPC."""
+        serve: Any = partial(self._connect, find)
+        return grpc.stream_stream_rpc_method_handler(
+            serve, ConnectRequest.FromString, ConnectResponse.SerializeToString
+        )
+
+    def set_taking(self, is_taking: bool) -> None:
+        """Lets callers open calls on their streams, or asks them to open no more."""
+        self._is_taking = is_taking
+        if not is_taking:
+            for stream in self._streams:
+                stream.say_goodbye()
+
+    async def _connect(self, find: Find, _: Any, context: Context) -> None:
+        await context.send_initial_metadata(((SERVER_KEY, self._id),))
+        stream = ServedStream(find, context)
+        self._streams.add(stream)
+        if not self._is_taking:
+            stream.say_goodbye()
+        try:
+            await stream.run()
+        except InvalidArgumentError as exc:
+            await context.abort(StatusCode.INVALID_ARGUMENT, exc.message)
+        finally:
+            self._streams.discard(stream)
+
+
+class ServedStream:
+    """One stream of calls, from its first frame to its last."""
+
+    def __init__(self, find: Find, context: Context) -> None:
+        self._find = find
+        self._context = context
+        self._answers = Answers(context)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.say_goodbye = self._answers.say_goodbye
+
+    async def run(self) -> None:
+        """Serves until the caller has closed its side and every call has ended. Raises InvalidArgumentError."""
+        writing = asyncio.create_task(self._answers.run(), name="write answers")
+        try:
+            await self._read()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._answers.close()
+            await writing
+        finally:
+            remaining = [*self._tasks.values(), writing]
+            for task in remaining:
+                task.cancel()
+            await asyncio.gather(*remaining, return_exceptions=True)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                batch: Any = await self._context.read()
+            except DecodeError as exc:
+                raise InvalidArgumentError("The batch cannot be read.", field="frames") from exc
+            if batch is aio.EOF:
+                return
+            for frame in batch.frames:
+                self._hear(frame)
+
+    def _hear(self, frame: CallerFrame) -> None:
+        kind, call_id = frame.WhichOneof("kind"), frame.call_id
+        if kind == "opening":
+            self._open(call_id, frame.opening)
+        elif kind == "cancellation":
+            task = self._tasks.get(call_id)
+            # A call that is not there any more has ended: its end is on its way.
+            if task is not None:
+                task.cancel()
+        else:
+            raise InvalidArgumentError("A frame says nothing.", field="frames.kind")
+
+    def _open(self, call_id: int, opening: CallOpening) -> None:
+        if call_id in self._tasks:
+            raise InvalidArgumentError("A call with this id is open.", field="frames.call_id")
+        if len(self._tasks) >= MOST_CALLS:
+            self._answers.end(call_id, StatusCode.RESOURCE_EXHAUSTED, "too many calls on one stream")
+            return
+        call = ServedCall(call_id, opening, self._answers, self._context)
+        task = self._tasks[call_id] = asyncio.create_task(call.serve(self._find))
+        task.add_done_callback(lambda _: self._tasks.pop(call_id, None))
