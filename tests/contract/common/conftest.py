@@ -9,9 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
-from contract.common.peer import SERVICE, Peer, Serve, settings
+from contract.common.peer import SERVICE, Peer, Serve, Transport, settings
 from flotilla_common.identity import IdentitySigner, generate_key_pair
-from flotilla_common.rpc.channel import open_channel
 from flotilla_common.serve import open_server
 
 _MAKERS: dict[str, Callable[..., Any]] = {
@@ -35,18 +34,29 @@ def signer(keys: Path) -> IdentitySigner:
     return IdentitySigner("gateway", keys / "gateway.pem")
 
 
+@pytest.fixture(params=["plain", "shared"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    """Runs a test twice: what calls promise, they promise over both."""
+    return Transport(is_shared=request.param == "shared")
+
+
 @pytest.fixture
-async def serve(keys: Path, signer: IdentitySigner) -> AsyncIterator[Serve]:
+async def serve(keys: Path, signer: IdentitySigner, transport: Transport) -> AsyncIterator[Serve]:
     """Starts servers: `peer = await serve(Unary=behavior, app_env="production", default_timeout_s=1)`."""
     async with AsyncExitStack() as stack:
 
         async def start(
-            *, default_timeout_s: float = 30.0, drain: Any = None, app_env: str = "test", **behaviors: Any
+            *,
+            default_timeout_s: float = 30.0,
+            drain: Any = None,
+            app_env: str = "test",
+            multiplexed: bool = True,
+            **behaviors: Any,
         ) -> Peer:
             handlers = {name: _MAKERS[name](behavior) for name, behavior in behaviors.items()}
             server = await stack.enter_async_context(
                 open_server(
-                    settings(keys, app_env=app_env),
+                    settings(keys, app_env=app_env, multiplexed=multiplexed),
                     service_name="memory",
                     full_service_names=[SERVICE],
                     register=lambda server: server.add_generic_rpc_handlers(
@@ -56,9 +66,9 @@ async def serve(keys: Path, signer: IdentitySigner) -> AsyncIterator[Serve]:
                     default_timeout_s=default_timeout_s,
                 )
             )
-            channel = await stack.enter_async_context(
-                open_channel(f"127.0.0.1:{server.port}", audience="memory", signer=signer)
-            )
+            channel = await stack.enter_async_context(transport.open(f"127.0.0.1:{server.port}", signer))
+            if multiplexed:
+                await transport.settle(channel)
             return Peer(server, channel)
 
         yield start

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flotilla_common.identity import Identity
+import pytest
+from flotilla_common.identity import Identity, IdentitySigner
+from flotilla_common.rpc.channel import Channel, open_channel
+from flotilla_common.rpc.multiplex.sharing import ShortStreams
+from flotilla_common.rpc.multiplex.streams import CallStreams
 from flotilla_common.serve import RunningServer
 from flotilla_common.settings import ServiceSettings
 from grpc import aio
@@ -17,6 +22,7 @@ from prometheus_client import REGISTRY
 from pydantic_settings import SettingsConfigDict
 
 SERVICE = "flotilla.test.v1.TestService"
+SHORT_STREAMS: ShortStreams = {f"/{SERVICE}/Stream": lambda _: True}
 IDENTITY = Identity(uuid4(), uuid4(), scopes=frozenset({"chat"}))
 
 
@@ -43,6 +49,60 @@ class Peer:
 
 
 Serve = Callable[..., Awaitable[Peer]]
+
+
+class Silent:
+    """Adds nothing of ours to a call."""
+
+    def metadata(self, given: Any, span: Any) -> Any:
+        return given
+
+    def timeout_s(self, given: float | None, *, answers_once: bool) -> float | None:
+        return given
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Over what calls go: a stream of gRPC for each, or streams that they share."""
+
+    is_shared: bool
+
+    def open(self, target: str, signer: IdentitySigner | None) -> AbstractAsyncContextManager[aio.Channel]:
+        """Opens a channel as services do."""
+        return open_channel(
+            target, audience="memory", signer=signer, multiplexed=self.is_shared, short_streams=SHORT_STREAMS
+        )
+
+    @asynccontextmanager
+    async def bare(self, port: int) -> AsyncIterator[Any]:
+        """Opens a channel that adds nothing of ours to a call."""
+        async with bare_channel(port) as plain:
+            if not self.is_shared:
+                yield plain
+                return
+            outgoing: Any = Silent()
+            async with Channel(plain, outgoing, CallStreams(plain), SHORT_STREAMS) as channel:
+                await self.settle(channel)
+                yield channel
+
+    async def settle(self, channel: Any) -> None:
+        """Waits until calls go where they are to go."""
+        if self.is_shared:
+            async with asyncio.timeout(5):
+                while not await _goes_shared(channel):  # noqa: ASYNC110 - a stream that is up sends no event
+                    await asyncio.sleep(0.005)
+
+
+async def _goes_shared(channel: Any) -> bool:
+    before = sent("shared")
+    with pytest.raises(aio.AioRpcError):
+        await channel.unary_unary("/flotilla.test.v1.Nobody/Nothing")(b"", timeout=5)
+    return sent("shared") == before + 1
+
+
+def sent(transport: str) -> float:
+    """Returns how many calls went over a transport."""
+    return metric("flotilla_rpc_sent_total", transport=transport)
 
 
 def settings(keys: Path, **changes: Any) -> Settings:

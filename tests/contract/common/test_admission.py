@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from contract.common.peer import IDENTITY, SERVICE, Serve, all_of, bare_channel
+from contract.common.peer import IDENTITY, SERVICE, Serve, Transport, all_of, bare_channel
 from flotilla_common.identity import Identity, IdentitySigner, generate_key_pair
 from flotilla_common.request import acting_as, current_identity, current_request
 from grpc.aio import AioRpcError
@@ -32,9 +32,9 @@ async def watch_whoami(request: bytes, context: Any) -> AsyncIterator[bytes]:
     yield str(current_identity().user_id).encode()
 
 
-async def code_of(port: int, token: str | None, *, stream: bool) -> grpc.StatusCode:
-    metadata = (("x-flotilla-identity", token),) if token is not None else None
-    async with bare_channel(port) as channel:
+async def code_of(transport: Transport, port: int, token: str | None, *, stream: bool) -> grpc.StatusCode:
+    metadata = (("x-flotilla-identity", token),) if token is not None else ()
+    async with transport.bare(port) as channel:
         if stream:
             answering = all_of(channel.unary_stream(STREAM)(b"", metadata=metadata))
         else:
@@ -56,7 +56,13 @@ def expired(signer: IdentitySigner, monkeypatch: pytest.MonkeyPatch) -> str:
     "fault", ["missing", "empty", "spoofed", "expired", "wrong audience", "wrong issuer", "another's key"]
 )
 async def test_caller_without_a_good_token_is_unauthenticated(
-    serve: Serve, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, stream: bool
+    serve: Serve,
+    transport: Transport,
+    keys: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    stream: bool,
 ) -> None:
     peer = await serve(Unary=whoami, Stream=watch_whoami)
     signer = IdentitySigner("gateway", keys / "gateway.pem")
@@ -71,7 +77,9 @@ async def test_caller_without_a_good_token_is_unauthenticated(
         "another's key": IdentitySigner("gateway", tmp_path / "forged.pem").sign(IDENTITY, audience="memory"),
     }
 
-    assert await code_of(peer.server.port, tokens[fault], stream=stream) is grpc.StatusCode.UNAUTHENTICATED
+    code = await code_of(transport, peer.server.port, tokens[fault], stream=stream)
+
+    assert code is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("key", ["x-tenant-id", "tenant_id", "x-user-id", "authorization"])
@@ -85,12 +93,12 @@ async def test_other_metadata_says_nothing_about_identity(serve: Serve, key: str
 
 
 @pytest.mark.parametrize("issuer", ["gateway", "orchestrator"])
-async def test_method_knows_whom_it_serves(serve: Serve, keys: Path, issuer: str) -> None:
+async def test_method_knows_whom_it_serves(serve: Serve, transport: Transport, keys: Path, issuer: str) -> None:
     peer = await serve(Unary=whoami, Stream=watch_whoami)
     token = IdentitySigner(issuer, keys / f"{issuer}.pem").sign(IDENTITY, audience="memory")
     expected = str(IDENTITY.user_id).encode()
 
-    async with bare_channel(peer.server.port) as channel:
+    async with transport.bare(peer.server.port) as channel:
         metadata = (("x-flotilla-identity", token),)
         assert await channel.unary_unary(UNARY)(b"", metadata=metadata) == expected
         answers = await all_of(channel.unary_stream(STREAM)(b"", metadata=metadata))

@@ -10,11 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
-from contract.common.peer import IDENTITY, SERVICE, Peer, Serve, all_of, bare_channel, settings, until
+from contract.common.peer import IDENTITY, SERVICE, Peer, Serve, Transport, all_of, bare_channel, settings, until
 from flotilla_common.errors import UnavailableError
 from flotilla_common.identity import IdentitySigner
 from flotilla_common.request import acting_as
-from flotilla_common.rpc.channel import open_channel
 from flotilla_common.rpc.guard import map_rpc_errors
 from flotilla_common.serve import open_server
 from grpc.aio import AioRpcError
@@ -45,20 +44,24 @@ async def until_both_answer(channel: Any) -> None:
             pass
 
 
-async def test_calls_are_spread_over_all_targets(serve: Serve, signer: IdentitySigner) -> None:
+async def test_calls_are_spread_over_all_targets(serve: Serve, transport: Transport, signer: IdentitySigner) -> None:
     one, two = await serve(Unary=named("one")), await serve(Unary=named("two"))
 
-    async with open_channel(both(one, two), audience="memory", signer=signer) as channel:
+    async with transport.open(both(one, two), signer) as channel:
+        await transport.settle(channel)
         await until_both_answer(channel)
         answers = await ask(channel, 20)
 
     assert answers == {b"one": 10, b"two": 10}
 
 
-async def test_backend_that_is_not_serving_gets_no_calls_and_none_fails(serve: Serve, signer: IdentitySigner) -> None:
+async def test_backend_that_is_not_serving_gets_no_calls_and_none_fails(
+    serve: Serve, transport: Transport, signer: IdentitySigner
+) -> None:
     one, two = await serve(Unary=named("one")), await serve(Unary=named("two"))
 
-    async with open_channel(both(one, two), audience="memory", signer=signer) as channel:
+    async with transport.open(both(one, two), signer) as channel:
+        await transport.settle(channel)
         await until_both_answer(channel)
         await one.server.health.set_serving(False)
         async with asyncio.timeout(2):
@@ -104,7 +107,7 @@ async def test_unavailable_answer_is_given_up_after_four_attempts(serve: Serve) 
     assert (attempts, caught.value.reason) == (4, "database_unavailable")
 
 
-async def test_restarted_peer_is_found_again(serve: Serve, keys: Path, signer: IdentitySigner) -> None:
+async def test_restarted_peer_is_found_again(transport: Transport, keys: Path, signer: IdentitySigner) -> None:
     def register(server: grpc.aio.Server) -> None:
         handler: Any = grpc.unary_unary_rpc_method_handler(named("here"))
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Unary": handler}),))
@@ -116,7 +119,8 @@ async def test_restarted_peer_is_found_again(serve: Serve, keys: Path, signer: I
     async with AsyncExitStack() as stack:
         async with server_on(0) as first:
             address = f"127.0.0.1:{first.port}"
-            channel = await stack.enter_async_context(open_channel(address, audience="memory", signer=signer))
+            channel = await stack.enter_async_context(transport.open(address, signer))
+            await transport.settle(channel)
             assert await ask(channel, 1)
         with pytest.raises(AioRpcError):
             await ask(channel, 1)

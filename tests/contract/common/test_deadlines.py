@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from contract.common.peer import IDENTITY, SERVICE, Serve, all_of, bare_channel, metric, until
+from contract.common.peer import IDENTITY, SERVICE, Serve, Transport, all_of, metric, until
 from flotilla_common import errors
 from flotilla_common.request import acting_as
 from flotilla_common.rpc.guard import map_rpc_errors
@@ -51,11 +51,11 @@ async def metadata_of(peer: Any, signer: Any) -> tuple[tuple[str, str], ...]:
     return (("x-flotilla-identity", signer.sign(IDENTITY, audience="memory")),)
 
 
-async def test_call_without_a_deadline_gets_the_usual_one(serve: Serve, signer: Any) -> None:
+async def test_call_without_a_deadline_gets_the_usual_one(serve: Serve, transport: Transport, signer: Any) -> None:
     endless = Endless()
     peer = await serve(Unary=endless.unary, default_timeout_s=0.2)
 
-    async with bare_channel(peer.server.port) as channel:
+    async with transport.bare(peer.server.port) as channel:
         with pytest.raises(AioRpcError) as caught:
             await channel.unary_unary(f"/{SERVICE}/Unary")(b"", metadata=await metadata_of(peer, signer))
 
@@ -74,7 +74,9 @@ async def test_stream_without_a_deadline_has_none(serve: Serve) -> None:
         assert [answer async for answer in peer.Stream(b"")] == [b"1"]
 
 
-async def test_timeout_inside_a_method_is_not_taken_for_the_deadline(serve: Serve, signer: Any) -> None:
+async def test_timeout_inside_a_method_is_not_taken_for_the_deadline(
+    serve: Serve, transport: Transport, signer: Any
+) -> None:
     async def impatient(request: bytes, context: Any) -> bytes:
         async with asyncio.timeout(0.01):
             await asyncio.Event().wait()
@@ -82,7 +84,7 @@ async def test_timeout_inside_a_method_is_not_taken_for_the_deadline(serve: Serv
 
     peer = await serve(Unary=impatient)
 
-    async with bare_channel(peer.server.port) as channel:
+    async with transport.bare(peer.server.port) as channel:
         with pytest.raises(AioRpcError) as caught:
             await channel.unary_unary(f"/{SERVICE}/Unary")(b"", metadata=await metadata_of(peer, signer))
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
-from contract.common.peer import IDENTITY, Peer, Serve
+from contract.common.peer import IDENTITY, Peer, Serve, Transport
 from flotilla_common import errors
 from flotilla_common.errors import FlotillaError
 from flotilla_common.request import acting_as
-from flotilla_common.rpc.channel import open_channel
 from flotilla_common.rpc.guard import map_rpc_errors
 from grpc.aio import AioRpcError
 
@@ -157,11 +156,11 @@ async def test_request_over_four_megabytes_is_refused(serve: Serve) -> None:
         await peer.Unary(b"x" * (4 * 1024 * 1024 + 1))
 
 
-async def test_peer_that_is_away_is_unavailable_and_its_address_stays_ours() -> None:
+async def test_peer_that_is_away_is_unavailable_and_its_address_stays_ours(transport: Transport) -> None:
     def call_of(channel: Any) -> Any:
         return channel.unary_unary("/a.B/C")
 
-    async with open_channel("127.0.0.1:1", audience="memory", signer=None) as channel:
+    async with transport.open("127.0.0.1:1", None) as channel:
         with pytest.raises(errors.UnavailableError) as caught, map_rpc_errors("memory"):
             await call_of(channel)(b"", timeout=5)
 

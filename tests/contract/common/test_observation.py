@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from contract.common.peer import IDENTITY, SERVICE, Serve, all_of, bare_channel, metric, until
+from contract.common.peer import IDENTITY, SERVICE, Serve, Transport, all_of, metric, until
 from flotilla_common.errors import InternalError, NotFoundError
 from flotilla_common.request import acting_as
 from flotilla_common.rpc import trace_context
@@ -80,7 +80,7 @@ async def test_one_trace_goes_from_caller_to_method(serve: Serve, tracing: Traci
 
 @pytest.mark.parametrize("kind", ["Unary", "Stream"])
 async def test_trace_that_is_not_sampled_makes_no_span_but_keeps_its_id(
-    serve: Serve, tracing: Tracing, signer: Any, kind: str
+    serve: Serve, transport: Transport, tracing: Tracing, signer: Any, kind: str
 ) -> None:
     peer = await serve(Unary=current_trace, Stream=stream_current_trace)
     metadata = (
@@ -88,7 +88,7 @@ async def test_trace_that_is_not_sampled_makes_no_span_but_keeps_its_id(
         ("traceparent", f"00-{TRACE}-b7ad6b7169203331-00"),
     )
 
-    async with bare_channel(peer.server.port) as channel:
+    async with transport.bare(peer.server.port) as channel:
         if kind == "Unary":
             seen = await channel.unary_unary(f"/{SERVICE}/Unary")(b"", metadata=metadata)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
-from contract.common.peer import IDENTITY, SERVICE, bare_channel
+from contract.common.peer import IDENTITY, SERVICE, Transport, bare_channel
 from flotilla_common.drain import request_drain
 from flotilla_common.identity import IdentitySigner
 from grpc.aio import AioRpcError
@@ -168,3 +168,28 @@ async def test_taken_port_ends_the_process_with_status_1_and_is_named(
 
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{running.ports[port]}" in output.decode()
+
+
+async def test_call_to_a_process_that_is_killed_is_unavailable(running: Running, transport: Transport) -> None:
+    async with transport.open(f"127.0.0.1:{running.ports['port']}", running.signer) as channel:
+        await transport.settle(channel)
+        call = running.slow(channel, 60)
+        await running.until_written("started")
+
+        running.process.kill()
+
+        with pytest.raises(AioRpcError) as caught:
+            await call
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_term_lets_the_work_on_shared_streams_finish(running: Running, transport: Transport) -> None:
+    async with transport.open(f"127.0.0.1:{running.ports['port']}", running.signer) as channel:
+        await transport.settle(channel)
+        call = running.slow(channel, 1.0)
+        await running.until_written("started")
+        running.process.send_signal(signal.SIGTERM)
+
+        assert await call == b"done"
+        async with asyncio.timeout(10):
+            assert await running.process.wait() == 0

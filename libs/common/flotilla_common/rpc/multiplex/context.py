@@ -19,7 +19,7 @@ class StreamedContext(ServicerContext[Any, Any]):
         self,
         metadata: Metadata,
         timeout_s: float | None,
-        write: Callable[[Any, StreamedContext], Awaitable[None]],
+        write: Callable[[Any], Awaitable[None]],
         connection: ServicerContext[Any, Any],
     ) -> None:
         self._metadata = metadata
@@ -32,8 +32,6 @@ class StreamedContext(ServicerContext[Any, Any]):
         self._details = ""
         self._is_done = False
         self.is_cancelled = False
-        self.is_late = False
-        """Its deadline has passed, and that is why it is cancelled."""
 
     async def read(self) -> Any:
         """Raises: the one request is the method's argument."""
@@ -41,7 +39,7 @@ class StreamedContext(ServicerContext[Any, Any]):
 
     async def write(self, message: Any) -> None:
         """Sends an answer; waits while the caller is slow to read."""
-        await self._write(message, self)
+        await self._write(message)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         """Does nothing: what is said before the first answer does not travel over shared streams."""

@@ -23,80 +23,88 @@ _LATE_S = 0.002
 class ServedCall:
     """A call with one request, from its opening to its end."""
 
+    _is_late = False
+
     def __init__(self, call_id: int, opening: CallOpening, answers: Answers, connection: Context) -> None:
         self._call_id = call_id
         self._opening = opening
         self._answers = answers
-        self._connection = connection
+        self._timeout_s = opening.timeout_ms / 1000 if opening.HasField("timeout_ms") else None
+        self._context = StreamedContext(unpack_metadata(opening.metadata), self._timeout_s, self._write, connection)
+        self._serialise: Callable[[Any], bytes] | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    async def serve(self, find: Find) -> None:
-        """Serves the call and says how it ended, unless its caller has gone."""
-        opening = self._opening
-        handler: Any = await find(opening.method)
+    def start(self, find: Find) -> asyncio.Task[None]:
+        """Serves the call in a task of its own, which fails only if what surrounds the method does."""
+        self._task = asyncio.get_running_loop().create_task(self._serve(find))
+        return self._task
+
+    def cancel(self) -> None:
+        """Cancels the call; nothing it writes from now on goes anywhere."""
+        self._context.is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _serve(self, find: Find) -> None:
+        handler: Any = await find(self._opening.method)
         if handler is None or handler.request_streaming:
             self._answers.end(self._call_id, StatusCode.UNIMPLEMENTED, "Method not found!")
             return
-        timeout_s = opening.timeout_ms / 1000 if opening.HasField("timeout_ms") else None
-        metadata = unpack_metadata(opening.metadata)
-        context = StreamedContext(metadata, timeout_s, self._writer(handler), connection=self._connection)
-        timer = _limit(timeout_s, context)
+        self._serialise = handler.response_serializer
+        timer = None
+        if self._timeout_s is not None:
+            timer = asyncio.get_running_loop().call_later(self._timeout_s + _LATE_S, self._expire)
         try:
-            await self._run(handler, context)
+            await self._run(handler)
         except asyncio.CancelledError:
-            context.is_cancelled = True
-            if context.is_late:
-                self._answers.end(self._call_id, StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            # Heard only if it was not the caller who cancelled.
+            code = StatusCode.DEADLINE_EXCEEDED if self._is_late else StatusCode.CANCELLED
+            self._answers.end(self._call_id, code)
             raise
         except aio.AbortError:
-            self._end(context)
+            self._end()
+        except aio.InternalError:
+            """The method wrote to a caller that is gone."""
         finally:
             if timer is not None:
                 timer.cancel()
-            context.finish()
+            self._context.finish()
 
-    async def _run(self, handler: Any, context: StreamedContext) -> None:
+    def _expire(self) -> None:
+        self._is_late = True
+        self.cancel()
+
+    async def _run(self, handler: Any) -> None:
+        context = self._context
         try:
             request = _converted(handler.request_deserializer, self._opening.request)
         except Exception:  # noqa: BLE001 - whatever a deserialiser raises, the request is what is wrong
             await context.abort(StatusCode.INVALID_ARGUMENT, "the request cannot be read")
         if handler.response_streaming:
             await handler.unary_stream(request, context)
-            self._end(context)
+            self._end()
             return
         answer = await handler.unary_unary(request, context)
         if context.code() or context.trailing_metadata():
-            self._end(context)
+            self._end()
             return
-        await self._answers.answer_and_end(self._call_id, await _serialised(handler, answer, context))
+        await self._answers.answer_and_end(self._call_id, await self._serialised(answer))
 
-    def _end(self, context: StreamedContext) -> None:
+    def _end(self) -> None:
+        context = self._context
         self._answers.end(self._call_id, context.code(), context.details(), context.trailing_metadata())
 
-    def _writer(self, handler: Any) -> Callable[[Any, StreamedContext], Awaitable[None]]:
-        async def write(answer: Any, context: StreamedContext) -> None:
-            await self._answers.answer(self._call_id, await _serialised(handler, answer, context))
+    async def _write(self, answer: Any) -> None:
+        if self._context.is_cancelled:
+            # As gRPC says it.
+            raise aio.InternalError("the caller is gone")
+        await self._answers.answer(self._call_id, await self._serialised(answer))
 
-        return write
-
-
-def _limit(timeout_s: float | None, context: StreamedContext) -> asyncio.TimerHandle | None:
-    if timeout_s is None:
-        return None
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a call is served in a task
-
-    def expire() -> None:
-        context.is_late = True
-        task.cancel()
-
-    return asyncio.get_running_loop().call_later(timeout_s + _LATE_S, expire)
-
-
-async def _serialised(handler: Any, answer: Any, context: StreamedContext) -> bytes:
-    data: bytes = _converted(handler.response_serializer, answer)
-    if len(data) > LARGEST_MESSAGE:
-        await context.abort(StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max")
-    return data
+    async def _serialised(self, answer: Any) -> bytes:
+        data: bytes = _converted(self._serialise, answer)
+        if len(data) > LARGEST_MESSAGE:
+            await self._context.abort(StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max")
+        return data
 
 
 def _converted(convert: Callable[[Any], Any] | None, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,12 @@ from grpc import StatusCode, aio
 from flotilla_common.errors import InvalidArgumentError
 from flotilla_common.ids import new_id
 from flotilla_common.rpc.call import Context
+from flotilla_common.rpc.failure import INTERNAL_MESSAGE
 from flotilla_common.rpc.multiplex.answers import Answers
 from flotilla_common.rpc.multiplex.bounds import MOST_CALLS, SERVER_KEY
 from flotilla_common.rpc.multiplex.served_call import Find, Handler, ServedCall
+
+_log = logging.getLogger(__name__)
 
 
 class ServedStreams:
@@ -62,7 +66,8 @@ class ServedStream:
         self._find = find
         self._context = context
         self._answers = Answers(context)
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._calls: dict[int, ServedCall] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.say_goodbye = self._answers.say_goodbye
 
     async def run(self) -> None:
@@ -70,14 +75,14 @@ class ServedStream:
         writing = asyncio.create_task(self._answers.run(), name="write answers")
         try:
             await self._read()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             self._answers.close()
             await writing
         finally:
-            remaining = [*self._tasks.values(), writing]
-            for task in remaining:
-                task.cancel()
-            await asyncio.gather(*remaining, return_exceptions=True)
+            for call in self._calls.values():
+                call.cancel()
+            writing.cancel()
+            await asyncio.gather(*self._tasks, writing, return_exceptions=True)
 
     async def _read(self) -> None:
         while True:
@@ -95,19 +100,29 @@ class ServedStream:
         if kind == "opening":
             self._open(call_id, frame.opening)
         elif kind == "cancellation":
-            task = self._tasks.get(call_id)
+            call = self._calls.get(call_id)
             # A call that is not there any more has ended: its end is on its way.
-            if task is not None:
-                task.cancel()
+            if call is not None:
+                call.cancel()
         else:
             raise InvalidArgumentError("A frame says nothing.", field="frames.kind")
 
     def _open(self, call_id: int, opening: CallOpening) -> None:
-        if call_id in self._tasks:
+        if call_id in self._calls:
             raise InvalidArgumentError("A call with this id is open.", field="frames.call_id")
-        if len(self._tasks) >= MOST_CALLS:
+        if len(self._calls) >= MOST_CALLS:
             self._answers.end(call_id, StatusCode.RESOURCE_EXHAUSTED, "too many calls on one stream")
             return
-        call = ServedCall(call_id, opening, self._answers, self._context)
-        task = self._tasks[call_id] = asyncio.create_task(call.serve(self._find))
-        task.add_done_callback(lambda _: self._tasks.pop(call_id, None))
+        call = self._calls[call_id] = ServedCall(call_id, opening, self._answers, self._context)
+        task = call.start(self._find)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._forget, call_id))
+
+    def _forget(self, call_id: int, task: asyncio.Task[None]) -> None:
+        del self._calls[call_id]
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # A method turns what it raises into a status; this is what surrounds it.
+            _log.error("a call on a shared stream failed unexpectedly", exc_info=error)
+            self._answers.end(call_id, StatusCode.INTERNAL, INTERNAL_MESSAGE)

@@ -210,7 +210,7 @@ Global___CallAnswer: _TypeAlias = CallAnswer  # noqa: Y015
 
 @_typing.final
 class CallEnd(_message.Message):
-    """Ends a call; every call that is opened and not cancelled gets exactly one, as its last frame."""
+    """Ends a call, as its last frame. One that the caller cancelled may get none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
