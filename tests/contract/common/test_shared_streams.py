@@ -338,6 +338,62 @@ async def test_peer_without_shared_streams_is_called_over_plain_grpc(
     assert (sent("shared") - before[0], sent("plain") - before[1]) == (0, 5)
 
 
+async def test_peers_of_which_one_has_no_shared_streams_get_equal_shares(
+    serve: Serve, transport: Transport, signer: IdentitySigner
+) -> None:
+    def named(name: bytes) -> Any:
+        async def answer(request: bytes, context: Any) -> bytes:
+            return name
+
+        return answer
+
+    old, new = await serve(Unary=named(b"old"), multiplexed=False), await serve(Unary=named(b"new"))
+    targets = f"127.0.0.1:{old.server.port},127.0.0.1:{new.server.port}"
+
+    async with transport.open(targets, signer) as channel:
+        call: Any = channel.unary_unary(UNARY)
+        with acting_as(IDENTITY):
+            await call(b"")
+            await asyncio.sleep(0.5)
+            answers = [await call(b"") for _ in range(40)]
+
+    assert answers.count(b"old") == answers.count(b"new")
+
+
+async def test_trailing_metadata_travels_with_an_answer(serve: Serve) -> None:
+    async def answer(request: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata((("note", "hello"), ("note-bin", b"\xff")))
+        return b"answer"
+
+    peer = await serve(Unary=answer)
+
+    with acting_as(IDENTITY):
+        call = peer.Unary(b"")
+        assert await call == b"answer"
+    assert dict(await call.trailing_metadata()) == {"note": "hello", "note-bin": b"\xff"}
+
+
+async def test_caller_that_does_not_read_is_not_listened_to(serve: Serve, signer: IdentitySigner) -> None:
+    peer = await serve(Unary=echo)
+    metadata = pack_metadata((("x-flotilla-identity", signer.sign(IDENTITY, audience="memory")),))
+    opening = CallOpening(method=UNARY, metadata=metadata, request=b"x" * 100_000)
+    written = 0
+
+    async def write_on(stream: Any) -> None:
+        nonlocal written
+        while True:
+            written += 1
+            await stream.write(ConnectRequest(frames=[CallerFrame(call_id=written, opening=opening)]))
+
+    async with connected(peer, request_serializer=ConnectRequest.SerializeToString) as stream:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(write_on(stream), 1)
+
+    assert written < 200
+    with acting_as(IDENTITY):
+        assert await peer.Unary(b"a") == b"a"
+
+
 async def test_idle_channel_lets_its_streams_go(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flotilla_common.rpc.multiplex.streams.LIFE_S", 0.2)
     peer = await serve(Unary=echo)

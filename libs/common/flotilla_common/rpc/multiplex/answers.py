@@ -25,6 +25,11 @@ class Answers:
         """Writes until closed; raises what writing raises."""
         await self._outbox.run()
 
+    async def room(self) -> None:
+        """Waits while the caller is slow to read."""
+        if self._outbox.is_full:
+            await self._outbox.room()
+
     def close(self) -> None:
         """Lets `run` end once everything is written."""
         self._outbox.close()
@@ -32,8 +37,7 @@ class Answers:
     async def answer(self, call_id: int, data: bytes) -> None:
         """Sends an answer, in pieces if it is large; waits while the caller is slow to read."""
         for start in range(0, len(data) or 1, LARGEST_PIECE):
-            if self._outbox.is_full:
-                await self._outbox.room()
+            await self.room()
             piece = data[start : start + LARGEST_PIECE]
             answer = CallAnswer(piece=piece, has_more=start + LARGEST_PIECE < len(data))
             self._outbox.put(ServerFrame(call_id=call_id, answer=answer), len(piece))

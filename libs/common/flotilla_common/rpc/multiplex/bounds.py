@@ -12,7 +12,9 @@ SERVER_KEY = "x-flotilla-server"
 LARGEST_MESSAGE = 4 * 1024 * 1024
 """As over plain gRPC."""
 MOST_CALLS = 512
-"""On one stream at a time; what comes on top goes over plain gRPC."""
+"""That a caller has open on one stream; what comes on top goes over plain gRPC."""
+MOST_SERVED_CALLS = 2 * MOST_CALLS
+"""That a server serves on one stream: those that were given up may still be ending."""
 LARGEST_PIECE = 256 * 1024
 """A larger request goes over plain gRPC and a larger answer in pieces, so that nobody waits long behind it."""
 LARGEST_BATCH = 1024 * 1024

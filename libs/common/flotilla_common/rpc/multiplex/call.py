@@ -156,17 +156,17 @@ class StreamedCall:
 
     async def trailing_metadata(self) -> GrpcMetadata:
         """Waits for the end and returns what came with the status."""
-        await asyncio.shield(self._done)
+        await self._until_done()
         return GrpcMetadata(*self._trailing)
 
     async def code(self) -> StatusCode:
         """Waits for the end and returns the status code."""
-        await asyncio.shield(self._done)
+        await self._until_done()
         return self._code or StatusCode.UNKNOWN
 
     async def details(self) -> str:
         """Waits for the end and returns the status's message."""
-        await asyncio.shield(self._done)
+        await self._until_done()
         return self._details
 
     async def wait_for_connection(self) -> None:
@@ -181,6 +181,10 @@ class StreamedCall:
         raise NotImplementedError
 
     # The rest.
+
+    async def _until_done(self) -> None:
+        if self._code is None:
+            await asyncio.shield(self._done)
 
     def _call_plainly(self) -> Any:
         return self._method.plain(self._request, timeout=self.time_remaining(), metadata=self._metadata)

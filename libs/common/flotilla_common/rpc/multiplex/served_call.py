@@ -85,10 +85,13 @@ class ServedCall:
             self._end()
             return
         answer = await handler.unary_unary(request, context)
-        if context.code() or context.trailing_metadata():
+        if context.code() not in (0, None, StatusCode.OK):
             self._end()
-            return
-        await self._answers.answer_and_end(self._call_id, await self._serialised(answer))
+        elif context.trailing_metadata():
+            await self._answers.answer(self._call_id, await self._serialised(answer))
+            self._end()
+        else:
+            await self._answers.answer_and_end(self._call_id, await self._serialised(answer))
 
     def _end(self) -> None:
         context = self._context

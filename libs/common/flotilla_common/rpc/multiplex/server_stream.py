@@ -17,7 +17,7 @@ from flotilla_common.ids import new_id
 from flotilla_common.rpc.call import Context
 from flotilla_common.rpc.failure import INTERNAL_MESSAGE
 from flotilla_common.rpc.multiplex.answers import Answers
-from flotilla_common.rpc.multiplex.bounds import MOST_CALLS, SERVER_KEY
+from flotilla_common.rpc.multiplex.bounds import MOST_SERVED_CALLS, SERVER_KEY
 from flotilla_common.rpc.multiplex.served_call import Find, Handler, ServedCall
 
 _log = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ class ServedStream:
 
     async def _read(self) -> None:
         while True:
+            # Who does not read what we say is not listened to either.
+            await self._answers.room()
             try:
                 batch: Any = await self._context.read()
             except DecodeError as exc:
@@ -110,7 +112,7 @@ class ServedStream:
     def _open(self, call_id: int, opening: CallOpening) -> None:
         if call_id in self._calls:
             raise InvalidArgumentError("A call with this id is open.", field="frames.call_id")
-        if len(self._calls) >= MOST_CALLS:
+        if len(self._calls) >= MOST_SERVED_CALLS:
             self._answers.end(call_id, StatusCode.RESOURCE_EXHAUSTED, "too many calls on one stream")
             return
         call = self._calls[call_id] = ServedCall(call_id, opening, self._answers, self._context)

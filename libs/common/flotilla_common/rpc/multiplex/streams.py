@@ -18,7 +18,8 @@ STREAMS_PER_SERVER = 2
 MOST_STREAMS = 32
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 2.0
-_UNKNOWN_METHOD_WAIT_S = 30.0
+UNKNOWN_METHOD_WAIT_S = 30.0
+"""How long calls go over plain gRPC after a server that knows no shared streams was met."""
 
 
 class CallStreams:
@@ -34,13 +35,14 @@ class CallStreams:
         self._newest: list[CallStream] = []
         self._turn = 0
         self._picked_at = 0.0
+        self._plain_until = 0.0
         self._keepers: set[asyncio.Task[None]] = set()
         self._running: dict[asyncio.Task[None], CallStream] = {}
 
     def pick(self) -> CallStream | None:
         """Returns a stream that takes a call now, or None: the call goes over plain gRPC then."""
-        self._picked_at = time.monotonic()
-        if not self._newest:
+        now = self._picked_at = time.monotonic()
+        if not self._newest or now < self._plain_until:
             self._grow()
             return None
         self._turn += 1
@@ -75,8 +77,11 @@ class CallStreams:
             try:
                 server = await stream.server()
             except (aio.AioRpcError, TimeoutError) as exc:
-                is_unknown = isinstance(exc, aio.AioRpcError) and exc.code() is StatusCode.UNIMPLEMENTED
-                await asyncio.sleep(_UNKNOWN_METHOD_WAIT_S if is_unknown else wait_s * random.uniform(0.5, 1.0))  # noqa: S311
+                if isinstance(exc, aio.AioRpcError) and exc.code() is StatusCode.UNIMPLEMENTED:
+                    # Streams would leave this server out, as in an upgrade: only the balancer spreads calls over all.
+                    self._plain_until = time.monotonic() + UNKNOWN_METHOD_WAIT_S
+                    wait_s = UNKNOWN_METHOD_WAIT_S / 2
+                await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
                 continue
             if await self._live(stream, server, life_s):
