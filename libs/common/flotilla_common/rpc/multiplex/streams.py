@@ -14,6 +14,8 @@ from flotilla_common.rpc.multiplex.stream import CallStream
 
 LIFE_S = 5.0
 """A stream takes calls this long, give or take a fifth: the balancer places the next one."""
+MOST_LIVES = 4
+"""The only stream to a server goes on this much longer if no other has come, so that the server is not left out."""
 STREAMS_PER_SERVER = 2
 MOST_STREAMS = 32
 _FIRST_WAIT_S = 0.1
@@ -62,6 +64,10 @@ class CallStreams:
     def _wanted(self) -> int:
         return min(STREAMS_PER_SERVER * (len(self._by_server) + 1), MOST_STREAMS)
 
+    @property
+    def _is_idle(self) -> bool:
+        return time.monotonic() - self._picked_at > LIFE_S
+
     def _grow(self) -> None:
         while len(self._keepers) < self._wanted:
             # In a context of its own: a stream belongs to no request and no trace.
@@ -72,7 +78,7 @@ class CallStreams:
     async def _keep_one(self) -> None:
         """Keeps one stream up, one after another, while calls come and no other keeper does it."""
         wait_s, life_s = _FIRST_WAIT_S, random.uniform(0.2, 1.0) * LIFE_S  # noqa: S311 - nobody is to guess it wrong
-        while len(self._keepers) <= self._wanted and time.monotonic() - self._picked_at <= LIFE_S:
+        while len(self._keepers) <= self._wanted and not self._is_idle:
             stream = CallStream(self._channel)
             try:
                 server = await stream.server()
@@ -99,17 +105,26 @@ class CallStreams:
         self._choose()
         self._grow()
         try:
-            async with asyncio.timeout(life_s):
-                await stream.is_unwelcome.wait()
-        except TimeoutError:
+            for _ in range(MOST_LIVES):
+                if await _happens(stream.is_unwelcome, within_s=life_s):
+                    return False
+                if len(self._by_server[server]) > 1 or self._is_idle:
+                    break
             return True
         finally:
             self._by_server[server].remove(stream)
             self._choose()
             stream.retire()
-        return False
 
     def _choose(self) -> None:
         for server in [server for server, streams in self._by_server.items() if not streams]:
             del self._by_server[server]
         self._newest = [streams[-1] for streams in self._by_server.values()]
+
+
+async def _happens(event: asyncio.Event, *, within_s: float) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
