@@ -241,6 +241,8 @@ async def test_tethered_child_dies_with_its_parent(tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTER, str(pid_file), *child)
     await until(lambda: pid_file.exists() and bool(pid_file.read_text()))
     pid = int(await asyncio.to_thread(pid_file.read_text))
+    # The kernel is told by a program that then becomes the child.
+    await until(lambda: psutil.Process(pid).cmdline()[:1] == [sys.executable])
 
     parent.kill()
     await parent.wait()
