@@ -1,3 +1,4 @@
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,7 +42,16 @@ def helm(tmp_path: Path, kubernetes: FakeKubernetes) -> FakeHelm:
 
 
 @pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """Has this process heed Ctrl-C, which one that a shell started in the background does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def flotilla(
+    _ctrl_c: None,
     tmp_path: Path,
     helm: FakeHelm,
     kubernetes: FakeKubernetes,
