@@ -65,6 +65,13 @@ def test_an_image_that_comes_late_is_waited_for(flotilla: Flotilla, helm: FakeHe
     assert flotilla(*DEPLOY).returncode == 0
 
 
+# Ctrl-C may come in the middle of a request to the cluster, whose socket nobody closes then.
+_amid_a_request = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@_amid_a_request
 def test_ctrl_c_has_helm_undo_its_work(flotilla: Flotilla, helm: FakeHelm) -> None:
     helm.plays_history(revision(1, "deployed"))
     helm.plays_history(revision(1, "superseded"), revision(2, "failed"), revision(3, "deployed", "Rollback to 1"))
@@ -83,6 +90,7 @@ def test_ctrl_c_has_helm_undo_its_work(flotilla: Flotilla, helm: FakeHelm) -> No
     assert "error: stopped by Ctrl-C\nrevision 3 runs: Rollback to 1" in done.stderr
 
 
+@_amid_a_request
 def test_ctrl_c_lets_a_rollback_end(flotilla: Flotilla, helm: FakeHelm) -> None:
     helm.plays_history(revision(1, "superseded"), revision(2, "deployed"))
     seen = [[DEPLOYMENTS, {"items": []}]]
