@@ -104,7 +104,11 @@ def pid_of(supervisor: Supervisor, index: int = 0) -> int:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    """True once it runs no more; it may end while it is looked at."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def test_start_returns_when_all_are_ready(supervisor: Supervisor) -> None:
@@ -244,11 +248,11 @@ async def test_tethered_child_dies_with_its_parent(tmp_path: Path) -> None:
     child = [*tether(signal.SIGTERM), sys.executable, "-c", SLEEPER]
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTER, str(pid_file), *child)
     await until(lambda: pid_file.exists() and bool(pid_file.read_text()))
-    pid = int(await asyncio.to_thread(pid_file.read_text))
+    sleeper = psutil.Process(int(await asyncio.to_thread(pid_file.read_text)))
     # The kernel is told by a program that then becomes the child.
-    await until(lambda: psutil.Process(pid).cmdline()[:1] == [sys.executable])
+    await until(lambda: sleeper.cmdline()[:1] == [sys.executable])
 
     parent.kill()
     await parent.wait()
 
-    await until(lambda: not psutil.pid_exists(pid) or is_gone(psutil.Process(pid)))
+    await until(lambda: is_gone(sleeper))
