@@ -51,6 +51,26 @@ class Peer:
 Serve = Callable[..., Awaitable[Peer]]
 
 
+async def echo(request: bytes, context: Any) -> bytes:
+    """A method that answers what it was asked."""
+    return request
+
+
+class Stuck:
+    """A method that never answers."""
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def unary(self, request: bytes, context: Any) -> bytes:
+        self.running += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.running -= 1
+        return b""
+
+
 class Silent:
     """Adds nothing of ours to a call."""
 

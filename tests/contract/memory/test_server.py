@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from pathlib import Path
-from typing import TypeAlias
 from uuid import UUID, uuid4
 
 import grpc
 import pytest
 from contract.leaf_service import person
+from contract.memory.calls import Memory, code_of, recalled, turn
 from contract.memory.conftest import WordEmbeddings
 from flotilla.common.v1 import message_pb2
 from flotilla.memory.v1 import memory_service_pb2 as pb
-from flotilla.memory.v1 import memory_service_pb2_grpc as pb_grpc
-from flotilla_common.errors import (
-    FailedPreconditionError,
-    InvalidArgumentError,
-    UnauthenticatedError,
-    UnavailableError,
-)
-from flotilla_common.identity import Identity, IdentitySigner, generate_key_pair
+from flotilla_common.identity import Identity
 from flotilla_common.postgres import Pool, tenant_transaction
 from flotilla_common.request import acting_as
-from flotilla_common.rpc.batch import error_in
-from grpc import aio
 from prometheus_client import CollectorRegistry
 
-Memory: TypeAlias = "pb_grpc.MemoryServiceAsyncStub"
 
-
-def turn(
-    said: str, answered: str = "Noted.", *, run_id: UUID | None = None, thread_id: UUID | str = ""
-) -> pb.CommitTurnRequest:
-    human = message_pb2.Message(role=message_pb2.MESSAGE_ROLE_HUMAN, content=said)
-    assistant = message_pb2.Message(role=message_pb2.MESSAGE_ROLE_ASSISTANT, content=answered)
-    request = pb.CommitTurnRequest(
-        run_id=str(run_id or uuid4()), thread_id=str(thread_id), messages=[human, assistant], agent="assistant"
-    )
-    request.finish_time.FromJsonString("2025-03-01T12:00:00Z")
-    return request
-
-
-async def recalled(memory: Memory, question: str, *, thread_id: str = "") -> list[str]:
-    response = await memory.LoadContext(pb.LoadContextRequest(question=question, thread_id=thread_id))
-    return [found.text for found in response.memories]
-
-
-async def code_of(call: Awaitable[object]) -> grpc.StatusCode:
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    code = caught.value.code()
-    assert isinstance(code, grpc.StatusCode)
-    return code
+def others_than(somebody: Identity) -> list[Identity]:
+    """Returns a colleague, and somebody of another tenant with the same user id."""
+    return [
+        person(tenant_id=somebody.tenant_id),
+        Identity(tenant_id=uuid4(), user_id=somebody.user_id),
+    ]
 
 
 async def test_committed_turn_is_recalled_on_another_thread(memory: Memory) -> None:
@@ -108,107 +78,6 @@ async def test_commit_turn_twice_changes_nothing(memory: Memory) -> None:
 
     assert (first.created, second.created) == (True, False)
     assert [found.text for found in listed.memories] == ["User: I live in Oslo. / Assistant: Noted."]
-
-
-def commits(signer: IdentitySigner, turns: Mapping[Identity, pb.CommitTurnRequest]) -> pb.BatchCommitTurnsRequest:
-    return pb.BatchCommitTurnsRequest(
-        commits=[
-            pb.TurnCommit(identity_token=signer.sign(whom, audience="memory"), request=request)
-            for whom, request in turns.items()
-        ]
-    )
-
-
-async def texts_of(memory: Memory, whom: Identity) -> list[str]:
-    with acting_as(whom):
-        return [found.text for found in (await memory.ListMemories(pb.ListMemoriesRequest())).memories]
-
-
-async def test_batch_of_turns_is_stored_for_each_turns_own_person(memory: Memory, signer: IdentitySigner) -> None:
-    caller, ann, bob = person(), person(), person()
-    carl = person(tenant_id=ann.tenant_id)
-    batch = commits(signer, {ann: turn("I am Ann."), bob: turn("I am Bob."), carl: turn("I am Carl.")})
-    with acting_as(caller):
-        response = await memory.BatchCommitTurns(batch)
-        again = await memory.BatchCommitTurns(batch)
-
-    assert [result.created for result in response.results] == [True, True, True]
-    assert [(result.created, result.error_status) for result in again.results] == [(False, b"")] * 3
-    assert await texts_of(memory, ann) == ["User: I am Ann. / Assistant: Noted."]
-    assert await texts_of(memory, bob) == ["User: I am Bob. / Assistant: Noted."]
-    assert await texts_of(memory, carl) == ["User: I am Carl. / Assistant: Noted."]
-    assert await texts_of(memory, caller) == []
-
-
-async def test_batch_of_turns_makes_one_model_call(
-    memory: Memory, signer: IdentitySigner, models: WordEmbeddings
-) -> None:
-    with acting_as(person()):
-        await memory.BatchCommitTurns(commits(signer, {person(): turn(f"I am {number}.") for number in range(20)}))
-
-    assert (models.calls, len(models.texts)) == (1, 20)
-
-
-async def test_turn_that_fails_harms_no_other_of_its_batch(memory: Memory, signer: IdentitySigner) -> None:
-    ann, bob = person(), person()
-    nobody = Identity(ann.tenant_id, ann.user_id, remembers=False)
-    batch = commits(
-        signer,
-        {ann: turn("I am Ann."), person(): pb.CommitTurnRequest(run_id="7"), nobody: turn("Hello."), bob: turn("Bob.")},
-    )
-    with acting_as(person()):
-        response = await memory.BatchCommitTurns(batch)
-
-    errors = [error_in(result.error_status) for result in response.results]
-    assert [None if error is None else (type(error), error.field or error.reason) for error in errors] == [
-        None,
-        (InvalidArgumentError, "run_id"),
-        (FailedPreconditionError, "no_person"),
-        None,
-    ]
-    assert [result.created for result in response.results] == [True, False, False, True]
-
-
-async def test_turn_of_a_batch_fails_alone_when_its_token_is_not_good(
-    memory: Memory, signer: IdentitySigner, tmp_path: Path
-) -> None:
-    ann, caller = person(), person()
-    generate_key_pair(tmp_path / "forged", tmp_path / "forged.pub")
-    tokens = {
-        "good": signer.sign(ann, audience="memory"),
-        "missing": "",
-        "another's key": IdentitySigner("orchestrator", tmp_path / "forged").sign(ann, audience="memory"),
-        "wrong audience": signer.sign(ann, audience="tool"),
-    }
-    batch = pb.BatchCommitTurnsRequest(
-        commits=[pb.TurnCommit(identity_token=token, request=turn("I am Ann.")) for token in tokens.values()]
-    )
-    with acting_as(caller):
-        response = await memory.BatchCommitTurns(batch)
-
-    failed = [isinstance(error_in(result.error_status), UnauthenticatedError) for result in response.results]
-    assert dict(zip(tokens, failed, strict=True)) == {**dict.fromkeys(tokens, True), "good": False}
-    assert len(await texts_of(memory, ann)) == 1
-    assert await texts_of(memory, caller) == []
-
-
-@pytest.mark.parametrize("failure", ["is_away", "hangs"])
-async def test_batch_of_turns_without_embeddings_is_unavailable_turn_by_turn(
-    memory: Memory, signer: IdentitySigner, models: WordEmbeddings, failure: str
-) -> None:
-    setattr(models, failure, True)
-    with acting_as(person()):
-        response = await memory.BatchCommitTurns(commits(signer, {person(): turn("a"), person(): turn("b")}))
-
-    assert [type(error_in(result.error_status)) for result in response.results] == [UnavailableError] * 2
-
-
-@pytest.mark.parametrize("count", [0, 101])
-async def test_batch_of_none_or_too_many_turns_is_invalid(memory: Memory, count: int) -> None:
-    with acting_as(person()):
-        code = await code_of(memory.BatchCommitTurns(pb.BatchCommitTurnsRequest(commits=[pb.TurnCommit()] * count)))
-
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_tool_and_system_messages_are_not_remembered(memory: Memory) -> None:
@@ -419,14 +288,6 @@ async def test_delete_memory_that_is_not_there(memory: Memory, memory_id: str, c
         call = memory.DeleteMemory(pb.DeleteMemoryRequest(memory_id=memory_id))
 
         assert (await code_of(call)).name == code
-
-
-def others_than(somebody: Identity) -> list[Identity]:
-    """Returns a colleague, and somebody of another tenant with the same user id."""
-    return [
-        person(tenant_id=somebody.tenant_id),
-        Identity(tenant_id=uuid4(), user_id=somebody.user_id),
-    ]
 
 
 async def test_nobody_else_sees_or_forgets_a_memory(memory: Memory) -> None:
