@@ -35,9 +35,15 @@ _BY_CODE = {row.code: row for row in _TABLE} | {
     # Codes that only gRPC itself sends, or that say no more to us than these.
     StatusCode.OUT_OF_RANGE: _BY_ERROR[errors.InvalidArgumentError],
 }
+_BY_NUMBER: dict[int, StatusCode] = {code.value[0]: code for code in StatusCode}
 _INTERNAL = _BY_ERROR[errors.InternalError]
 OUR_FAULT = frozenset({StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS, StatusCode.UNIMPLEMENTED})
 """Codes that are a defect of ours, whoever called."""
+
+
+def code_of_number(number: int) -> StatusCode:
+    """Returns the gRPC code that travels as this number; UNKNOWN for one that stands for none."""
+    return _BY_NUMBER.get(number, StatusCode.UNKNOWN)
 
 
 def grpc_code(error: FlotillaError) -> StatusCode:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it has no stubs
-from grpc import StatusCode
 
 from flotilla_common.errors import FlotillaError, InternalError, InvalidArgumentError
 from flotilla_common.identity import IdentityVerifier
@@ -16,10 +15,9 @@ from flotilla_common.ids import new_id
 from flotilla_common.request import RequestContext, current_request, enter_request
 from flotilla_common.rpc.details import pack, unpack
 from flotilla_common.rpc.failure import INTERNAL_MESSAGE
-from flotilla_common.status import error_for, grpc_code
+from flotilla_common.status import code_of_number, error_for, grpc_code
 
 MOST_ITEMS = 100
-_CODES: dict[int, StatusCode] = {code.value[0]: code for code in StatusCode}
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +57,7 @@ def error_in(packed: bytes) -> FlotillaError | None:
     if not packed:
         return None
     details, status = unpack(packed), Status.FromString(packed)
-    code = _CODES.get(status.code, StatusCode.UNKNOWN)
+    code = code_of_number(status.code)
     if details is None:
         return error_for(code, status.message)
     return error_for(

@@ -21,9 +21,9 @@ from flotilla_common.rpc.multiplex.calls import AnswersCall, UnaryCall
 from flotilla_common.rpc.multiplex.sharing import NO_SHORT_STREAMS, ShortStreams, sharing
 from flotilla_common.rpc.multiplex.streams import CallStreams
 from flotilla_common.rpc.outgoing import Metadata, Outgoing
+from flotilla_common.rpc.policy import FIRST_BACKOFF_S, LARGEST_MESSAGE, LONGEST_BACKOFF_S, MOST_ATTEMPTS
 from flotilla_common.rpc.trace_context import start_client_span
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 10.0
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -32,9 +32,9 @@ SERVICE_CONFIG = {
         {
             "name": [{}],
             "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
+                "maxAttempts": MOST_ATTEMPTS,
+                "initialBackoff": f"{FIRST_BACKOFF_S:g}s",
+                "maxBackoff": f"{LONGEST_BACKOFF_S:g}s",
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
@@ -43,8 +43,8 @@ SERVICE_CONFIG = {
 }
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", LARGEST_MESSAGE),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -16,12 +16,13 @@ from flotilla_common.identity import IdentityVerifier
 from flotilla_common.lifecycle import Work
 from flotilla_common.rpc.admission import admit
 from flotilla_common.rpc.call import Context, ServedCall, abandoned_code, receive
-from flotilla_common.rpc.channel import MAX_MESSAGE_BYTES
 from flotilla_common.rpc.failure import fail, fail_unexpectedly
 from flotilla_common.rpc.multiplex.bounds import CONNECT
 from flotilla_common.rpc.multiplex.server_stream import ServedStreams
 from flotilla_common.rpc.observation import MethodObserver
+from flotilla_common.rpc.policy import LARGEST_MESSAGE
 from flotilla_common.rpc.trace_context import enter_server_span
+from flotilla_common.status import code_of_number
 
 DEFAULT_TIMEOUT_S = 30.0
 HEALTH = "/grpc.health.v1.Health/"
@@ -35,8 +36,8 @@ Continuation: TypeAlias = "Callable[[HandlerCallDetails], Awaitable[Handler | No
 def create_server(interceptor: ServerInterceptor, *, drain_max_s: float) -> aio.Server:
     """Returns a server with our limits; it listens nowhere yet."""
     options = [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+        ("grpc.max_send_message_length", LARGEST_MESSAGE),
         # Clients reconnect, and so resolve again, every half minute; longer streams are re-attached by their watchers.
         ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_MS),
         ("grpc.max_connection_age_grace_ms", int(drain_max_s * 1000)),
@@ -180,10 +181,9 @@ async def _write_all(answers: Any, context: Context) -> None:
 def _code_of(context: Context) -> StatusCode:
     # A method may set a status itself; without one the code is None or 0.
     code: Any = context.code()
-    return code if isinstance(code, StatusCode) else _BY_NUMBER.get(code or 0, StatusCode.UNKNOWN)
+    return code if isinstance(code, StatusCode) else code_of_number(code or 0)
 
 
-_BY_NUMBER: dict[int, StatusCode] = {code.value[0]: code for code in StatusCode}
 _MAKERS: dict[tuple[bool, bool], Callable[..., Handler]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,

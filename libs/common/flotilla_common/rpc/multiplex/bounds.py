@@ -9,8 +9,6 @@ from flotilla.common.v1.call_service_pb2 import MetadataItem
 CONNECT = "/flotilla.common.v1.CallService/Connect"
 SERVER_KEY = "x-flotilla-server"
 """In the initial metadata: an id of the server's own, by which callers tell servers behind one name apart."""
-LARGEST_MESSAGE = 4 * 1024 * 1024
-"""As over plain gRPC."""
 MOST_CALLS = 512
 """That a caller has open on one stream; what comes on top goes over plain gRPC."""
 MOST_SERVED_CALLS = 2 * MOST_CALLS

@@ -14,15 +14,12 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError, BaseError
 from grpc.aio import Metadata as GrpcMetadata
 
-from flotilla_common.rpc.multiplex.bounds import LARGEST_MESSAGE, Metadata, unpack_metadata
+from flotilla_common.rpc.multiplex.bounds import Metadata, unpack_metadata
+from flotilla_common.rpc.policy import LARGEST_MESSAGE, MOST_ATTEMPTS, backoff_s
+from flotilla_common.status import code_of_number
 
 if TYPE_CHECKING:
     from flotilla_common.rpc.multiplex.stream import CallStream
-
-MOST_ATTEMPTS = 4
-_FIRST_BACKOFF_S = 0.05
-_LONGEST_BACKOFF_S = 1.0
-_BY_NUMBER: dict[int, StatusCode] = {code.value[0]: code for code in StatusCode}
 
 
 class Pick(Protocol):
@@ -97,14 +94,14 @@ class StreamedCall:
     def hear_end(self, end: CallEnd) -> None:
         """Takes how the call ended."""
         self._stream = None
-        code = _BY_NUMBER.get(end.code, StatusCode.UNKNOWN)
+        code = code_of_number(end.code)
         if end.HasField("answer"):
             self._take_data(end.answer)
         if self._code is not None:
             return
         if code is StatusCode.UNAVAILABLE and not self._has_answers and self._attempts < MOST_ATTEMPTS:
-            most_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (self._attempts - 1))
-            self._retry = self._loop.call_later(most_s * random.uniform(0.8, 1.2), self._try_again)  # noqa: S311
+            wait_s = backoff_s(self._attempts) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
+            self._retry = self._loop.call_later(wait_s, self._try_again)
             return
         self._finish(code, end.message, unpack_metadata(end.trailing_metadata))
 

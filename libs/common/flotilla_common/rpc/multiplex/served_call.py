@@ -11,8 +11,9 @@ from grpc import RpcMethodHandler, StatusCode, aio
 
 from flotilla_common.rpc.call import Context
 from flotilla_common.rpc.multiplex.answers import Answers
-from flotilla_common.rpc.multiplex.bounds import LARGEST_MESSAGE, unpack_metadata
+from flotilla_common.rpc.multiplex.bounds import unpack_metadata
 from flotilla_common.rpc.multiplex.context import StreamedContext
+from flotilla_common.rpc.policy import LARGEST_MESSAGE
 
 Handler: TypeAlias = "RpcMethodHandler[Any, Any]"
 Find: TypeAlias = "Callable[[str], Awaitable[Handler | None]]"
