@@ -86,6 +86,14 @@ class PostgresServer:
         return self._templates[service]
 
 
+def free_ports(count: int) -> list[int]:
+    """Returns different ports that are free at this moment."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port(ports))
+    return list(ports)
+
+
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Runs a throw-away Postgres."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from flotilla_cli.embedded.ports import free_port
+from fakes.servers import free_ports
 from flotilla_common.identity import IdentitySigner, generate_key_pair
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -70,7 +70,7 @@ def leaf_process(
     keys.mkdir()
     for issuer in ("gateway", "orchestrator"):
         generate_key_pair(folder / f"{issuer}.pem", keys / f"{issuer}.pub")
-    grpc_port, health_port, metrics_port = (free_port() for _ in range(3))
+    grpc_port, health_port, metrics_port = free_ports(3)
     prefix = service.upper()
     settings = {
         "APP_ENV": "test",

@@ -81,9 +81,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def test_printed_curl_answers_exactly(running: Installation) -> None:
-    log = (running.home / "logs" / "up.log").read_text()
-    curl = next(line for line in log.splitlines() if line.startswith("curl "))
+    log, curls = running.home / "logs" / "up.log", list[str]()
 
+    def is_printed() -> bool:
+        curls[:] = [line for line in log.read_text().splitlines() if line.startswith("curl ")]
+        return bool(curls)
+
+    # The platform says that it is ready before it prints what to do next.
+    until(is_printed)
+    (curl,) = curls
     answer = subprocess.run(curl, shell=True, capture_output=True, text=True, check=True, timeout=30)
 
     assert "399.33" in json.loads(answer.stdout)["choices"][0]["message"]["content"]
@@ -165,7 +171,7 @@ def test_chat_with_an_unknown_agent_fails_in_words(running: Installation) -> Non
 def test_chat_remembers_its_user_in_another_thread(running: Installation) -> None:
     running.run("chat", "My favourite colour is teal.", "--user", "ada")
 
-    until(lambda: "teal" in running.run("chat", "What is my favourite colour?", "--user", "ada").stdout, timeout_s=10)
+    until(lambda: "teal" in running.run("chat", "What is my favourite colour?", "--user", "ada").stdout)
     assert "teal" not in running.run("chat", "What is my favourite colour?", "--user", "bob").stdout
 
 
@@ -178,7 +184,7 @@ def test_created_key_works_until_it_is_revoked(running: Installation) -> None:
     assert code() == 200
     key_id = next(line.split()[0] for line in running.run("keys", "list").stdout.splitlines() if key[:12] in line)
     running.run("keys", "revoke", key_id)
-    until(lambda: code() == 401, timeout_s=10)
+    until(lambda: code() == 401)
 
 
 def test_agents_list_names_the_agents_in_the_box(running: Installation) -> None:

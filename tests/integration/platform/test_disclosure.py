@@ -52,7 +52,7 @@ def _say(client: OpenAI, canary: str) -> None:
     wait_until(
         "the turns are remembered",
         lambda: canary in json.dumps(client.get("/memories", cast_to=object, options={"params": {"user": canary}})),
-        patience_s=10,
+        patience_s=30,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -10,13 +11,14 @@ import pytest
 from fakes.interrupted_stream import expected_numbers, numbers, read_run, wait_until
 from fakes.running_platform import RunningPlatform
 
-STOPPED_WITHIN_S = 1.0
 COUNT = 300
+STOPPED_WITHIN_S = 3.0
+"""Half of the time that the answer would take."""
 
 
 @pytest.fixture(scope="module")
 def stats_url(platform: RunningPlatform) -> str:
-    """Where the model says what it did; looked up before, because looking takes longer than stopping may."""
+    """Where the model says what it did; looked up before, because looking takes as long as stopping may."""
     (model,) = platform.processes("model")
     return f"http://127.0.0.1:{model['ports']['http']}/dev/stats"
 
@@ -30,19 +32,21 @@ def test_model_stops_when_the_reader_of_a_stream_goes_away(
     run_id = _leave_stream(platform, stats_url, model=agent)
 
     wait_until("the model is stopped", lambda: _stats(stats_url)["cancelled"] > cancelled, patience_s=STOPPED_WITHIN_S)
-    wait_until("the run is cancelled", lambda: read_run(platform, run_id)["status"] == "cancelled", patience_s=5)
+    wait_until("the run is cancelled", lambda: read_run(platform, run_id)["status"] == "cancelled", patience_s=30)
 
 
-def test_model_stops_when_the_client_of_a_whole_answer_goes_away(platform: RunningPlatform, stats_url: str) -> None:
+async def test_model_stops_when_the_client_of_a_whole_answer_goes_away(
+    platform: RunningPlatform, stats_url: str
+) -> None:
     before = _stats(stats_url)["cancelled"]
-    with httpx.Client(headers=_key(platform)) as client, pytest.raises(httpx.ReadTimeout):
-        client.post(_url(platform), json=_body(), timeout=httpx.Timeout(10, read=1.0))
+    async with httpx.AsyncClient(headers=_key(platform), timeout=30) as client:
+        asking = asyncio.create_task(client.post(_url(platform), json=_body()))
+        await asyncio.to_thread(_wait_until_the_model_answers, stats_url)
+        asking.cancel()
+        await asyncio.wait([asking])
 
-    wait_until(
-        "the model is stopped",
-        lambda: _stats(stats_url)["cancelled"] > before,
-        patience_s=STOPPED_WITHIN_S,
-    )
+    assert asking.cancelled()
+    wait_until("the model is stopped", lambda: _stats(stats_url)["cancelled"] > before, patience_s=STOPPED_WITHIN_S)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +73,12 @@ def _leave_stream(
     body, headers = _body(stream=True, **changes), _key(platform) | (headers or {})
     with httpx.stream("POST", _url(platform), json=body, headers=headers, timeout=30) as response:
         response.raise_for_status()
-        wait_until("the model answers", lambda: _stats(stats_url)["active"] > 0, patience_s=10)
+        _wait_until_the_model_answers(stats_url)
         return str(response.headers["x-run-id"])
+
+
+def _wait_until_the_model_answers(stats_url: str) -> None:
+    wait_until("the model answers", lambda: _stats(stats_url)["active"] > 0, patience_s=30)
 
 
 def _body(**changes: Any) -> dict[str, Any]:

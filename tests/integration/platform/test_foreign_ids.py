@@ -36,7 +36,7 @@ def neighbours(platform: RunningPlatform) -> Iterator[Neighbours]:
         _client(platform, _new_key(admin)) as stranger,
     ):
         reply = _chat(owner, metadata={"thread_id": str(uuid4())})
-        wait_until("the turn is remembered", lambda: bool(_memories(owner)), patience_s=10)
+        wait_until("the turn is remembered", lambda: bool(_memories(owner)), patience_s=30)
         owned = {
             "run_id": reply.headers["x-run-id"],
             "memory_id": _memories(owner)[0]["id"],

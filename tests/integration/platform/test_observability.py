@@ -30,7 +30,7 @@ def test_one_trace_id_is_in_the_logs_of_all_services_for_a_streamed_chat(
     wait_until(
         f"trace {trace_id} in the logs of all services",
         lambda: all(_logs_hold(platform, service, trace_id) for service in SERVICES),
-        patience_s=10,
+        patience_s=30,
     )
 
 

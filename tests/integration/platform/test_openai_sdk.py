@@ -41,7 +41,7 @@ def test_chat_answers_by_the_calculator(client: OpenAI) -> None:
 
 
 def test_stream_sends_the_first_token_before_the_model_has_finished(client: OpenAI) -> None:
-    question = ask("[[dev: delay_ms=20]] Count from 1 to 60.")
+    question = ask("[[dev: delay_ms=50]] Count from 1 to 60.")
     stream = client.chat.completions.create(
         model="assistant", messages=question, stream=True, stream_options={"include_usage": True}
     )

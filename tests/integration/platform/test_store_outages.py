@@ -100,7 +100,7 @@ def traffic(platform: RunningPlatform) -> Iterator[Traffic]:
             pool.submit(stream_chat, platform, QUESTION, gateway=place % 2, on_piece=note) for place in range(STREAMS)
         ]
         try:
-            wait_until("all streams speak", lambda: len(speaking) == STREAMS, patience_s=15)
+            wait_until("all streams speak", lambda: len(speaking) == STREAMS, patience_s=30)
             yield Traffic(chats, visitor)
         finally:
             visitor.stop()
@@ -140,7 +140,8 @@ def test_postgres_that_is_killed_loses_no_run_and_accepts_none_falsely(platform:
     check_whole(platform, chats)
     going.visitor.check()
     for chat in chats:
-        assert min(moment for moment in chat.arrivals_s if moment > back) - back <= 15
+        # What it had left may all have come before we saw that the store is back.
+        assert min((moment for moment in chat.arrivals_s if moment > back), default=back) - back <= 15
 
 
 @pytest.mark.timeout(120)

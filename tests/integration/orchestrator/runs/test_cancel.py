@@ -16,6 +16,8 @@ from flotilla.orchestrator.v1 import event_pb2, run_pb2
 from flotilla_common.postgres import Pool
 from flotilla_orchestrator.model import NewRun, RunStatus
 
+CANCEL_GRACE_S = 1.5
+"""How long an owner has to heed a cancel, as the store's statements say; a run that waits for a person has no owner."""
 LONG = "one two three four five six seven eight nine ten"
 ASKING = """
 from langgraph.graph import START, MessagesState, StateGraph
@@ -38,11 +40,17 @@ def stores(pool: Pool) -> Stores:
     return stores_on_postgres(pool)
 
 
-async def cancel(stores: Stores, new: NewRun, *, asked_at: EngineRig) -> float:
-    """Cancels a run as CancelRun at one process does; returns when it was acknowledged."""
+async def cancel(stores: Stores, new: NewRun, *, asked_at: EngineRig) -> None:
+    """Cancels a run as CancelRun at one process does."""
     await stores.runs.request_cancel(new.run_id, tenant_id=new.tenant_id, user_id=new.user_id)
     asked_at.engine.cancel(new.run_id)
-    return time.monotonic()
+
+
+async def epochs_of(pool: Pool, new: NewRun) -> set[int]:
+    """Returns under which ownerships a run's events were written."""
+    async with pool.connection() as connection:
+        rows = await connection.execute("SELECT DISTINCT epoch FROM events WHERE run_id = %s", [new.run_id])
+        return {epoch for (epoch,) in await rows.fetchall()}
 
 
 def was_cancelled(log: Sequence[event_pb2.RunEvent]) -> bool:
@@ -50,7 +58,7 @@ def was_cancelled(log: Sequence[event_pb2.RunEvent]) -> bool:
     return is_dense(log) and (last.status, last.error.reason) == (run_pb2.RUN_STATUS_CANCELLED, "cancelled")
 
 
-async def test_cancel_at_another_process_ends_the_run(stores: Stores, tmp_path: Path) -> None:
+async def test_cancel_at_another_process_ends_the_run(stores: Stores, pool: Pool, tmp_path: Path) -> None:
     holding = ScriptedModel(always(LONG, hold_after=4))
     async with (
         engine_rig(stores, tmp_path, ScriptedModel(always(LONG))) as other,
@@ -58,32 +66,34 @@ async def test_cancel_at_another_process_ends_the_run(stores: Stores, tmp_path: 
     ):
         new = asked(owner, "Count")
         view = await owner.start(new)
-        await asyncio.wait_for(holding.holding.wait(), 5)
+        await asyncio.wait_for(holding.holding.wait(), 20)
 
-        acknowledged = await cancel(stores, new, asked_at=other)
-        log = await read_all(view, timeout_s=3)
+        await cancel(stores, new, asked_at=other)
+        log = await read_all(view)
 
     assert was_cancelled(log)
-    assert time.monotonic() - acknowledged < 1.4
+    assert await epochs_of(pool, new) == {1}
     assert holding.closed == 1
 
 
-async def test_cancel_of_a_dead_owners_run_does_not_wait_for_its_lease(stores: Stores, tmp_path: Path) -> None:
+async def test_cancel_of_a_dead_owners_run_does_not_wait_for_its_lease(
+    stores: Stores, pool: Pool, tmp_path: Path
+) -> None:
     call = Reply(calls=[("calculator", '{"x": 1}')])
     holding, unused = ScriptedModel(in_turn(call, Reply(LONG, hold_after=2))), ScriptedModel(always(LONG))
     async with engine_rig(stores, tmp_path, unused) as survivor, AsyncExitStack() as crash:
         dead = await crash.enter_async_context(engine_rig(stores, tmp_path, holding))
         new = asked(dead, "What is 1?", agent="worker")
         await dead.start(new)
-        await asyncio.wait_for(holding.holding.wait(), 5)
+        await asyncio.wait_for(holding.holding.wait(), 20)
         await crash.aclose()
+        async with pool.connection() as connection:
+            await connection.execute("UPDATE leases SET expires_at = now() + interval '1 hour'")
 
-        acknowledged = await cancel(stores, new, asked_at=survivor)
-        log = await read_all(survivor.engine.watch(await read_run(stores, new)), timeout_s=3)
-        ended = time.monotonic()
+        await cancel(stores, new, asked_at=survivor)
+        log = await read_all(survivor.engine.watch(await read_run(stores, new)))
 
     assert was_cancelled(log)
-    assert ended - acknowledged < 3
     assert log[-1].failed.usage[0].input_tokens == 10
     assert unused.requests == []
     assert (await read_run(stores, new)).attempt == 1
@@ -97,13 +107,13 @@ async def test_owner_that_does_not_heed_a_cancel_is_fenced(stores: Stores, tmp_p
     ):
         new = asked(owner, "Count")
         await owner.start(new)
-        await asyncio.wait_for(deaf.holding.wait(), 5)
+        await asyncio.wait_for(deaf.holding.wait(), 20)
         owner.engine.stop_claiming()
         # An owner that is alive and deaf.
         owner.engine._keeper.on_cancel(lambda run_id: None)
 
         await cancel(stores, new, asked_at=other)
-        log = await read_all(other.engine.watch(await read_run(stores, new)), timeout_s=3)
+        log = await read_all(other.engine.watch(await read_run(stores, new)))
         deaf.go_on.set()
         await until(lambda: not owner.engine.owns(new.run_id))
 
@@ -118,8 +128,9 @@ async def test_cancel_of_a_run_that_waits_for_a_person_ends_it_at_once(stores: S
         new = asked(rig, "Hi", agent="asking")
         waiting = await rig.answer(new)
 
-        acknowledged = await cancel(stores, new, asked_at=rig)
-        async with asyncio.timeout(3):
+        await cancel(stores, new, asked_at=rig)
+        acknowledged = time.monotonic()
+        async with asyncio.timeout(10):
             while (run := await read_run(stores, new)).status is RunStatus.WAITING:  # noqa: ASYNC110 - a row has no event
                 await asyncio.sleep(0.005)
         ended = time.monotonic()
@@ -127,7 +138,7 @@ async def test_cancel_of_a_run_that_waits_for_a_person_ends_it_at_once(stores: S
 
     assert kinds(waiting)[-1] == "interrupted"
     assert run.status is RunStatus.CANCELLED
-    assert ended - acknowledged < 0.5
+    assert ended - acknowledged < CANCEL_GRACE_S
     assert log[:-1] == waiting
     assert was_cancelled(log)
 
@@ -142,6 +153,6 @@ async def test_cancel_wins_over_too_many_crashes(stores: Stores, pool: Pool, tmp
 
     async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG))) as survivor:
         await cancel(stores, new, asked_at=survivor)
-        log = await read_all(survivor.engine.watch(await read_run(stores, new)), timeout_s=3)
+        log = await read_all(survivor.engine.watch(await read_run(stores, new)))
 
     assert was_cancelled(log)

@@ -22,31 +22,32 @@ def stores(pool: Pool) -> Stores:
     return stores_on_postgres(pool)
 
 
-async def break_connections(database: ServiceDatabase, times: int) -> int:
-    """Ends all of the service's connections again and again; returns how many were ended."""
-    ended = 0
+async def break_connections(database: ServiceDatabase, *, times: int, at_least: int) -> None:
+    """Ends all of the service's connections again and again, until so many were ended."""
+    ended = rounds = 0
     async with await psycopg.AsyncConnection.connect(database.superuser_url, autocommit=True) as connection:
-        for _ in range(times):
+        while rounds < times or ended < at_least:
             rows = await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
                 [database.name],
             )
             ended += len(await rows.fetchall())
+            rounds += 1
             await asyncio.sleep(0.15)
-    return ended
 
 
 async def test_broken_connections_fail_no_run_and_lose_no_event(
     stores: Stores, orchestrator_database: ServiceDatabase, tmp_path: Path
 ) -> None:
-    async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG, gap_s=0.02))) as rig:
+    model = ScriptedModel(always(LONG, gap_s=0.02, hold_after=45))
+    async with engine_rig(stores, tmp_path, model) as rig:
         views = [await rig.start(asked(rig, "Count")) for _ in range(10)]
-        breaking = asyncio.create_task(break_connections(orchestrator_database, times=5))
+        reading = asyncio.gather(*(read_all(view, timeout_s=60) for view in views))
 
-        logs = await asyncio.gather(*(read_all(view) for view in views))
-        ended = await breaking
+        await break_connections(orchestrator_database, times=5, at_least=6)
+        model.go_on.set()
+        logs = await reading
 
-    assert ended > 5
     for log in logs:
         assert is_dense(log)
         assert "".join(event.token.text for event in log) == LONG

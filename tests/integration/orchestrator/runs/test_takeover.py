@@ -31,6 +31,8 @@ from flotilla_orchestrator.model import NewRun, RunStatus
 
 LONG = "one two three four five six seven eight nine ten"
 LEASE = timedelta(seconds=7)
+SILENT = replace(FAST, lease=replace(FAST.lease, beat_interval_s=60.0))
+"""No beat comes between a lease that has ended and the next owner's claim, as none comes from a frozen process."""
 
 
 @pytest.fixture
@@ -50,15 +52,15 @@ class Pair:
 @asynccontextmanager
 async def two_engines(stores: Stores, folder: Path, first: ScriptedModel, second: ScriptedModel) -> AsyncIterator[Pair]:
     async with engine_rig(stores, folder, second) as survivor, AsyncExitStack() as crash:
-        yield Pair(await crash.enter_async_context(engine_rig(stores, folder, first)), survivor, crash)
+        yield Pair(await crash.enter_async_context(engine_rig(stores, folder, first, times=SILENT)), survivor, crash)
 
 
 async def crash_and_read(pair: Pair, stores: Stores, new: NewRun) -> list[event_pb2.RunEvent]:
     """Kills the first engine while its model holds and returns what a watcher at the second one reads in all."""
     await pair.first.start(new)
-    await asyncio.wait_for(pair.first.model.holding.wait(), 5)
+    await asyncio.wait_for(pair.first.model.holding.wait(), 20)
     with pair.second.engine.watch(await read_run(stores, new)) as watching:
-        await asyncio.sleep(0.1)
+        await pair.first.engine._active[new.run_id].journal.commit()
         await pair.crash.aclose()
         await stores.time.pass_by(LEASE)
         return await read_all(watching)
@@ -116,11 +118,11 @@ async def test_run_that_crashes_too_often_is_given_up(stores: Stores, tmp_path: 
     async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG, hold_after=1))) as first:
         new = asked(first, "Count")
         await first.start(new)
-        await asyncio.wait_for(first.model.holding.wait(), 5)
+        await asyncio.wait_for(first.model.holding.wait(), 20)
     for attempt in (2, 3):
         await stores.time.pass_by(LEASE)
         async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG, hold_after=1))) as again:
-            await asyncio.wait_for(again.model.holding.wait(), 5)
+            await asyncio.wait_for(again.model.holding.wait(), 20)
             assert (await read_run(stores, new)).attempt == attempt
 
     await stores.time.pass_by(LEASE)
@@ -137,7 +139,7 @@ async def test_owner_that_lost_its_run_writes_nothing_more(stores: Stores, pool:
     async with two_engines(stores, tmp_path, stale, going) as pair:
         new = asked(pair.first, "Count")
         await pair.first.start(new)
-        await asyncio.wait_for(stale.holding.wait(), 5)
+        await asyncio.wait_for(stale.holding.wait(), 20)
         # The first engine's own reaper must not win its run back.
         pair.first.engine.stop_claiming()
         await stores.time.pass_by(LEASE)
@@ -159,7 +161,7 @@ async def test_drain_hands_back_and_another_process_goes_on_at_once(stores: Stor
     async with two_engines(stores, tmp_path, holding, going) as pair:
         new = asked(pair.first, "Count")
         await pair.first.start(new)
-        await asyncio.wait_for(holding.holding.wait(), 5)
+        await asyncio.wait_for(holding.holding.wait(), 20)
         watching = pair.second.engine.watch(await read_run(stores, new))
 
         await pair.first.engine.drain()
@@ -183,13 +185,13 @@ async def test_watcher_reads_what_the_dead_owner_wrote_before_the_new_one_speaks
         await dead.start(new)
         with survivor.engine.watch(await read_run(stores, new)) as watching:
             first = decoded(await anext(watching))
-            await asyncio.wait_for(holding.holding.wait(), 5)
+            await asyncio.wait_for(holding.holding.wait(), 20)
             await dead.engine._active[new.run_id].journal.commit()
             await crash.aclose()
             await stores.time.pass_by(LEASE)
-            await asyncio.wait_for(silent.holding.wait(), 5)
+            await asyncio.wait_for(silent.holding.wait(), 20)
 
-            seen = decoded(await asyncio.wait_for(anext(watching), 5))
+            seen = decoded(await asyncio.wait_for(anext(watching), 20))
             silent.go_on.set()
             rest = await read_all(watching)
 
@@ -202,10 +204,10 @@ async def test_process_that_claims_its_own_run_again_executes_it_once(stores: St
     model = ScriptedModel(
         in_turn(Reply("one two", calls=call.calls, hold_after=1), Reply("one two", calls=call.calls), Reply(LONG))
     )
-    async with engine_rig(stores, tmp_path, model) as rig:
+    async with engine_rig(stores, tmp_path, model, times=SILENT) as rig:
         new = asked(rig, "What is 1?", agent="worker")
         view = await rig.start(new)
-        await asyncio.wait_for(model.holding.wait(), 5)
+        await asyncio.wait_for(model.holding.wait(), 20)
 
         # What a process finds that was frozen for longer than its lease.
         await stores.time.pass_by(LEASE)
