@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from flotilla_common.columns import Blobs, Integers, Texts, Uuids
 from flotilla_common.postgres import NAMED_TENANT, Connection
 
 from flotilla_memory.model import Candidate, CoreBlock, Embedding, Findings, Memory, MemoryKind, NewMemory, RecallQuery
@@ -63,11 +64,11 @@ async def find(connection: Connection, tenant_id: UUID, asked: Sequence[tuple[UU
     queries = [query for _, query in asked]
     parameters = {
         "tenant": tenant_id,
-        "user": [user_id for user_id, _ in asked],
+        "user": Uuids(user_id for user_id, _ in asked),
         **_embeddings([query.embedding for query in queries]),
-        "question": [query.question for query in queries],
-        "without": [query.without_thread for query in queries],
-        "most": [query.candidates for query in queries],
+        "question": Texts(query.question for query in queries),
+        "without": Uuids(query.without_thread for query in queries),
+        "most": Integers(query.candidates for query in queries),
     }
     found: list[list[tuple[Any, ...]]] = [[] for _ in asked]
     for number, *row in await (await connection.execute(FIND, parameters)).fetchall():
@@ -82,27 +83,27 @@ async def add_episodes(
     news = [new for _, new in episodes]
     parameters = {
         "tenant": tenant_id,
-        "user": [user_id for user_id, _ in episodes],
+        "user": Uuids(user_id for user_id, _ in episodes),
         **_embeddings([new.embedding for new in news]),
-        "id": [new.memory.id for new in news],
-        "text": [new.memory.text for new in news],
-        "digest": [text_digest(new.memory.text) for new in news],
-        "run": [new.memory.run_id for new in news],
-        "thread": [new.memory.thread_id for new in news],
-        "agent": [new.agent for new in news],
+        "id": Uuids(new.memory.id for new in news),
+        "text": Texts(new.memory.text for new in news),
+        "digest": Blobs(text_digest(new.memory.text) for new in news),
+        "run": Uuids(new.memory.run_id for new in news),
+        "thread": Uuids(new.memory.thread_id for new in news),
+        "agent": Texts(new.agent for new in news),
         "created_at": [new.memory.created_at for new in news],
     }
     stored = {memory_id for (memory_id,) in await (await connection.execute(ADD_EPISODES, parameters)).fetchall()}
     return [new.memory.id in stored for new in news]
 
 
-def _embeddings(embeddings: Sequence[Embedding | None]) -> Mapping[str, Sequence[str | None]]:
+def _embeddings(embeddings: Sequence[Embedding | None]) -> Mapping[str, Texts]:
     # pgvector reads a vector as it reads JSON's array; writing that is cheaper than any adapter.
     return {
-        "model": [None if embedding is None else embedding.model for embedding in embeddings],
-        "embedding": [
+        "model": Texts(None if embedding is None else embedding.model for embedding in embeddings),
+        "embedding": Texts(
             None if embedding is None else orjson.dumps(list(embedding.vector)).decode() for embedding in embeddings
-        ],
+        ),
     }
 
 

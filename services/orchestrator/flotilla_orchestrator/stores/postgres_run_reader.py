@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from flotilla_common.columns import Integers, Uuids
 from flotilla_common.errors import NotFoundError
 from flotilla_common.postgres import Pool, map_database_errors, tenant_transaction
 
@@ -62,7 +63,7 @@ class PostgresEventReader:
         """Returns the events of many runs after each one's position."""
         if not positions:
             return []
-        arrays = {"run_id": list(positions), "after": list(positions.values())}
+        arrays = {"run_id": Uuids(positions), "after": Integers(positions.values())}
         return await self._fetch(reads.READ_MANY_EVENTS, arrays)
 
     async def _fetch(self, statement: str, parameters: Mapping[str, Any]) -> list[StoredEvent]:

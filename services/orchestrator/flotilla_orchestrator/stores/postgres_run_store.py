@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from flotilla_common.columns import Bigints, Doubles, Integers, Uuids
 from flotilla_common.errors import AbortedError, FailedPreconditionError, NotFoundError
 from flotilla_common.postgres import Pool, map_database_errors
 
@@ -108,7 +109,7 @@ class PostgresRunStore:
 
     async def cancel_requests(self, runs: Sequence[UUID]) -> set[UUID]:
         """Returns those of the runs whose cancellation was asked for."""
-        return {run_id for (run_id,) in await self._execute(leases.CANCEL_REQUESTS, {"run_id": list(runs)})}
+        return {run_id for (run_id,) in await self._execute(leases.CANCEL_REQUESTS, {"run_id": Uuids(runs)})}
 
     async def due_outbox(self, *, limit: int, lock_s: float) -> Sequence[DueOutboxEntry]:
         """Takes entries that are due."""
@@ -121,9 +122,9 @@ class PostgresRunStore:
     async def settle_outbox(self, sent: Sequence[int], *, retry_in_s: Mapping[int, float]) -> None:
         """Deletes sent entries and puts the failed ones off."""
         if sent:
-            await self._execute(outbox.SENT, {"id": list(sent)})
+            await self._execute(outbox.SENT, {"id": Bigints(sent)})
         if retry_in_s:
-            await self._execute(outbox.PUT_OFF, {"id": list(retry_in_s), "retry_in_s": list(retry_in_s.values())})
+            await self._execute(outbox.PUT_OFF, {"id": Bigints(retry_in_s), "retry_in_s": Doubles(retry_in_s.values())})
 
     async def _accept(self, runs: Sequence[NewRun], owner: UUID) -> set[UUID]:
         arrays = accepting.accept_arrays(runs, owner)
@@ -165,7 +166,7 @@ class PostgresRunStore:
         """Writes what is not there yet; raises the violation if what is there is not ours."""
         async with self._pool.connection() as connection, connection.transaction():
             written = await fetch_ids(connection, statement, arrays)
-            if await fetch(connection, conflicts, {**arrays, "owned": list(written)}):
+            if await fetch(connection, conflicts, {**arrays, "owned": Uuids(written)}):
                 raise violation
         return written
 
@@ -175,7 +176,7 @@ class PostgresRunStore:
             rows = await fetch(connection, statement, {"owner": owner, "limit": limit})
             if not rows:
                 return []
-            last = dict(await fetch(connection, leases.LAST_SEQUENCES, {"run_id": [row[0] for row in rows]}))
+            last = dict(await fetch(connection, leases.LAST_SEQUENCES, {"run_id": Uuids(row[0] for row in rows)}))
         return [leases.owned_run_from(row, last.get(row[0], 0)) for row in rows]
 
     async def _execute(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -185,7 +186,7 @@ class PostgresRunStore:
 
 
 def _owned_arrays(runs: Mapping[UUID, int], owner: UUID) -> Mapping[str, Any]:
-    return {"run_id": list(runs), "epoch": list(runs.values()), "owner": owner}
+    return {"run_id": Uuids(runs), "epoch": Integers(runs.values()), "owner": owner}
 
 
 def _same_request(twin: Run, run: NewRun) -> Run:

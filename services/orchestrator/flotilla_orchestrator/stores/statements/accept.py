@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from flotilla_common.columns import Blobs, Booleans, Doubles, Texts, Uuids
+
 from flotilla_orchestrator.model import NewRun
 from flotilla_orchestrator.stores.encoding import storable_json
 
@@ -91,22 +93,22 @@ SELECT (tenant_id, user_id) = (%(tenant_id)s, %(user_id)s) FROM threads WHERE th
 def accept_arrays(runs: Sequence[NewRun], owner: UUID) -> Mapping[str, Any]:
     """Returns ACCEPT's parameters, one array a column."""
     return {
-        "run_id": [run.run_id for run in runs],
-        "tenant_id": [run.tenant_id for run in runs],
-        "user_id": [run.user_id for run in runs],
-        "remembers": [run.remembers for run in runs],
-        "thread_id": [run.thread_id for run in runs],
-        "create_thread": [run.create_thread for run in runs],
-        "ttl_s": [run.thread_ttl_s for run in runs],
-        "agent": [run.agent for run in runs],
-        "release": [run.release for run in runs],
-        "wire": [run.wire for run in runs],
-        "idem_key": [run.idempotency_key for run in runs],
-        "body_hash": [run.body_hash for run in runs],
-        "input": [run.input for run in runs],
-        "limit_s": [run.time_limit_s for run in runs],
-        "metadata": [storable_json(run.metadata) for run in runs],
-        "traceparent": [run.traceparent for run in runs],
-        "event": [run.accepted_event for run in runs],
+        "run_id": Uuids(run.run_id for run in runs),
+        "tenant_id": Uuids(run.tenant_id for run in runs),
+        "user_id": Uuids(run.user_id for run in runs),
+        "remembers": Booleans(run.remembers for run in runs),
+        "thread_id": Uuids(run.thread_id for run in runs),
+        "create_thread": Booleans(run.create_thread for run in runs),
+        "ttl_s": Doubles(run.thread_ttl_s for run in runs),
+        "agent": Texts(run.agent for run in runs),
+        "release": Texts(run.release for run in runs),
+        "wire": Texts(run.wire for run in runs),
+        "idem_key": Texts(run.idempotency_key for run in runs),
+        "body_hash": Blobs(run.body_hash for run in runs),
+        "input": Blobs(run.input for run in runs),
+        "limit_s": Doubles(run.time_limit_s for run in runs),
+        "metadata": Texts(storable_json(run.metadata) for run in runs),
+        "traceparent": Texts(run.traceparent for run in runs),
+        "event": Blobs(run.accepted_event for run in runs),
         "owner": owner,
     }

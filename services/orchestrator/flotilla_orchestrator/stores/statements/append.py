@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flotilla_common.columns import Blobs, Integers, Uuids
+
 from flotilla_orchestrator.stores.run_store import RunAppend
 from flotilla_orchestrator.stores.statements.checkpoints import row_arrays, write_arrays
 
@@ -76,12 +78,12 @@ def append_arrays(batch: Sequence[RunAppend]) -> Mapping[str, Any]:
     """Returns the parameters of APPEND_EVENTS, one array a column."""
     events = [(append, event) for append in batch for event in append.events]
     return {
-        "run_id": [event.run_id for _, event in events],
-        "seq": [event.sequence for _, event in events],
-        "epoch": [append.epoch for append, _ in events],
-        "payload": [event.payload for _, event in events],
-        "lease": [append.run_id for append in batch],
-        "lease_epoch": [append.epoch for append in batch],
+        "run_id": Uuids(event.run_id for _, event in events),
+        "seq": Integers(event.sequence for _, event in events),
+        "epoch": Integers(append.epoch for append, _ in events),
+        "payload": Blobs(event.payload for _, event in events),
+        "lease": Uuids(append.run_id for append in batch),
+        "lease_epoch": Integers(append.epoch for append in batch),
     }
 
 

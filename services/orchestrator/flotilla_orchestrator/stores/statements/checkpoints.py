@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from flotilla_common.columns import Blobs, Integers, Texts, Uuids
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites
 
@@ -95,14 +96,14 @@ WHERE (w.thread_id, w.ns, w.checkpoint_id) = (g.thread_id, g.ns, g.checkpoint_id
 def row_arrays(rows: Sequence[CheckpointRow]) -> Mapping[str, Any]:
     """Returns checkpoints as arrays, one a column, each name with the prefix `c_`."""
     return {
-        "c_thread_id": [row.thread_id for row in rows],
-        "c_ns": [row.namespace for row in rows],
-        "c_checkpoint_id": [row.checkpoint_id for row in rows],
-        "c_parent_id": [row.parent_id for row in rows],
-        "c_run_id": [row.run_id for row in rows],
-        "c_state": [row.state for row in rows],
-        "c_metadata": [row.metadata.decode() for row in rows],
-        "c_next_nodes": [orjson.dumps(list(row.next_nodes)).decode() for row in rows],
+        "c_thread_id": Uuids(row.thread_id for row in rows),
+        "c_ns": Texts(row.namespace for row in rows),
+        "c_checkpoint_id": Uuids(row.checkpoint_id for row in rows),
+        "c_parent_id": Uuids(row.parent_id for row in rows),
+        "c_run_id": Uuids(row.run_id for row in rows),
+        "c_state": Blobs(row.state for row in rows),
+        "c_metadata": Texts(row.metadata.decode() for row in rows),
+        "c_next_nodes": Texts(orjson.dumps(list(row.next_nodes)).decode() for row in rows),
     }
 
 
@@ -115,13 +116,13 @@ def write_arrays(pending: Sequence[PendingWrites]) -> Mapping[str, Any]:
         for index, channel, value in task.writes
     }
     return {
-        "w_thread_id": [key[0] for key in rows],
-        "w_ns": [key[1] for key in rows],
-        "w_checkpoint_id": [key[2] for key in rows],
-        "w_task_id": [key[3] for key in rows],
-        "w_idx": [key[4] for key in rows],
-        "w_task_path": [task.task_path for task, _, _ in rows.values()],
-        "w_channel": [channel for _, channel, _ in rows.values()],
-        "w_run_id": [task.run_id for task, _, _ in rows.values()],
-        "w_value": [value for _, _, value in rows.values()],
+        "w_thread_id": Uuids(key[0] for key in rows),
+        "w_ns": Texts(key[1] for key in rows),
+        "w_checkpoint_id": Uuids(key[2] for key in rows),
+        "w_task_id": Texts(key[3] for key in rows),
+        "w_idx": Integers(key[4] for key in rows),
+        "w_task_path": Texts(task.task_path for task, _, _ in rows.values()),
+        "w_channel": Texts(channel for _, channel, _ in rows.values()),
+        "w_run_id": Uuids(task.run_id for task, _, _ in rows.values()),
+        "w_value": Blobs(value for _, _, value in rows.values()),
     }

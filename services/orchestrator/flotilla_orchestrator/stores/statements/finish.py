@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from flotilla_common.columns import Bigints, Blobs, Integers, Smallints, Texts, Uuids
+
 from flotilla_orchestrator.model import FinishedRun
 from flotilla_orchestrator.stores.encoding import answer_bytes
 from flotilla_orchestrator.stores.statements.checkpoints import row_arrays, write_arrays
@@ -90,15 +92,16 @@ JOIN events e USING (run_id, epoch, seq) WHERE e.payload = i.payload
 
 def finish_arrays(batch: Sequence[FinishedRun], owner: UUID) -> Mapping[str, Any]:
     """Returns FINISH's parameters, one array a column."""
+    errors = [run.error for run in batch]
     return {
-        "run_id": [run.run_id for run in batch],
-        "epoch": [run.epoch for run in batch],
-        "status": [int(run.status) for run in batch],
-        "finish_reason": [None if run.finish_reason is None else int(run.finish_reason) for run in batch],
-        "answer": [answer_bytes(run.answer) for run in batch],
-        "error_class": [run.error and int(run.error.error_class) for run in batch],
-        "error_reason": [run.error and run.error.reason for run in batch],
-        "error_message": [run.error and run.error.message.replace("\x00", "") for run in batch],
+        "run_id": Uuids(run.run_id for run in batch),
+        "epoch": Integers(run.epoch for run in batch),
+        "status": Smallints(int(run.status) for run in batch),
+        "finish_reason": Smallints(None if run.finish_reason is None else int(run.finish_reason) for run in batch),
+        "answer": Blobs(answer_bytes(run.answer) for run in batch),
+        "error_class": Smallints(None if error is None else int(error.error_class) for error in errors),
+        "error_reason": Texts(None if error is None else error.reason for error in errors),
+        "error_message": Texts(None if error is None else error.message.replace("\x00", "") for error in errors),
         "owner": owner,
         **_event_arrays(batch),
         **row_arrays([row for run in batch for row in run.checkpoints]),
@@ -111,37 +114,37 @@ def finish_arrays(batch: Sequence[FinishedRun], owner: UUID) -> Mapping[str, Any
 def terminal_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
     """Returns FINISHED_BEFORE's parameters, one array a column."""
     return {
-        "run_id": [run.run_id for run in batch],
-        "epoch": [run.epoch for run in batch],
-        "seq": [run.terminal_event.sequence for run in batch],
-        "payload": [run.terminal_event.payload for run in batch],
+        "run_id": Uuids(run.run_id for run in batch),
+        "epoch": Integers(run.epoch for run in batch),
+        "seq": Integers(run.terminal_event.sequence for run in batch),
+        "payload": Blobs(run.terminal_event.payload for run in batch),
     }
 
 
 def _event_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
     events = [event for run in batch for event in (*run.events, run.terminal_event)]
     return {
-        "e_run_id": [event.run_id for event in events],
-        "e_seq": [event.sequence for event in events],
-        "e_payload": [event.payload for event in events],
+        "e_run_id": Uuids(event.run_id for event in events),
+        "e_seq": Integers(event.sequence for event in events),
+        "e_payload": Blobs(event.payload for event in events),
     }
 
 
 def _usage_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
     entries = [(run.run_id, usage) for run in batch for usage in run.usage]
     return {
-        "u_run_id": [run_id for run_id, _ in entries],
-        "u_model": [usage.model for _, usage in entries],
-        "u_input": [usage.input_tokens for _, usage in entries],
-        "u_output": [usage.output_tokens for _, usage in entries],
-        "u_cost": [usage.cost_micro_usd for _, usage in entries],
+        "u_run_id": Uuids(run_id for run_id, _ in entries),
+        "u_model": Texts(usage.model for _, usage in entries),
+        "u_input": Bigints(usage.input_tokens for _, usage in entries),
+        "u_output": Bigints(usage.output_tokens for _, usage in entries),
+        "u_cost": Bigints(usage.cost_micro_usd for _, usage in entries),
     }
 
 
 def _outbox_arrays(batch: Sequence[FinishedRun]) -> Mapping[str, Any]:
     entries = [(run.run_id, entry) for run in batch for entry in run.outbox]
     return {
-        "o_run_id": [run_id for run_id, _ in entries],
-        "o_kind": [int(entry.kind) for _, entry in entries],
-        "o_payload": [entry.payload for _, entry in entries],
+        "o_run_id": Uuids(run_id for run_id, _ in entries),
+        "o_kind": Smallints(int(entry.kind) for _, entry in entries),
+        "o_payload": Blobs(entry.payload for _, entry in entries),
     }
