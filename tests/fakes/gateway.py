@@ -147,7 +147,7 @@ async def running_gateway(
             create_app(parts),
             host="127.0.0.1",
             port=0,
-            graceful_stop_s=1,
+            graceful_stop_s=5,
             head_timeout_s=2,
             trusted_proxies=trusted_proxies,
         )
@@ -164,7 +164,7 @@ async def running_gateway(
 
 async def until_refused(port: int) -> None:
     """Connects until nobody accepts."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

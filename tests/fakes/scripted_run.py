@@ -41,6 +41,9 @@ class ScriptedRun:
     sent: list[str] = field(default_factory=list)
     """What the caller read, in order."""
 
+    async def recall(self) -> str:
+        return self.recalled
+
     async def call_model(self, step: Step, turn: ModelTurn) -> ModelReply:
         self.turns.append((step, turn))
         said = self.script.pop(0)

@@ -66,13 +66,15 @@ class RunContext(Protocol):
         ...
 
     @property
-    def recalled(self) -> str:
-        """What long-term memory gave for this question, one text without a fence; empty when there is nothing."""
-        ...
-
-    @property
     def tools(self) -> Sequence[Mapping[str, Any]]:
         """OpenAI's definitions of the server-side tools that the release permits, memory's among them."""
+        ...
+
+    async def recall(self) -> str:
+        """Waits for what long-term memory gives for this question, which was asked when the run began.
+
+        One text without a fence; empty when there is nothing.
+        """
         ...
 
     async def call_model(self, step: Step, turn: ModelTurn) -> ModelReply:

@@ -55,7 +55,7 @@ class Ask:
 async def speak(speaker: Speaker, ask: Ask, run: RunContext, step: Step) -> ModelReply:
     """Makes the call with the whole history; the model layer trims it to the window of whichever route takes it."""
     tools = _tools(speaker, ask, run)
-    system = MessageDict(type="system", content=_system_text(speaker, ask, run))
+    system = MessageDict(type="system", content=_system_text(speaker, ask, run, await run.recall()))
     turn = ModelTurn(
         messages=[system, *ask.messages],
         routes=speaker.routes,
@@ -70,10 +70,10 @@ async def speak(speaker: Speaker, ask: Ask, run: RunContext, step: Step) -> Mode
     return await run.call_model(step, turn)
 
 
-def _system_text(speaker: Speaker, ask: Ask, run: RunContext) -> str:
+def _system_text(speaker: Speaker, ask: Ask, run: RunContext, remembered: str) -> str:
     """Assembles prompt, notes, the caller's instructions and what memory knows; nothing ever replaces the prompt."""
     is_for_caller = ask.audience is not Audience.GRAPH
-    recalled = fence_recalled(run.recalled)
+    recalled = fence_recalled(remembered)
     slots = speaker.prompt.slots
     values = {**(ask.values or {}), "recalled": recalled}
     if "date" in slots:

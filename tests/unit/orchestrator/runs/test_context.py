@@ -45,7 +45,7 @@ class Attempt:
         metrics, past = RunMetrics(CollectorRegistry()), LoggedPast.of(log)
         stop = StopSignal(has_lease=lambda: True)
         self.live = LiveRun(
-            RunFacts(RUN, "assistant", 1, options or RunOptions(), "", ()),
+            RunFacts(RUN, "assistant", 1, options or RunOptions(), None, ()),
             journal=self.journal,
             past=past,
             replies=ReplyStreamer(

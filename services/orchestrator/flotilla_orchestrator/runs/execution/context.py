@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from flotilla_orchestrator.runs.event_log.journal import RunJournal, Speaker
 from flotilla_orchestrator.runs.event_log.past import LoggedMessage, LoggedPast
 from flotilla_orchestrator.runs.event_log.usage import UsageLedger
 from flotilla_orchestrator.runs.execution import identifiers
+from flotilla_orchestrator.runs.execution.recall import Recalled
 from flotilla_orchestrator.runs.execution.reply import RawReply, ReplyStreamer
 from flotilla_orchestrator.runs.execution.stop import StopSignal
 from flotilla_orchestrator.runs.execution.toolbox import Toolbox
@@ -31,7 +33,8 @@ class RunFacts:
     agent: str
     attempt: int
     options: RunOptions
-    recalled: str
+    recalled: Recalled | None
+    """None where memory is not asked."""
     tools: Sequence[Mapping[str, Any]]
 
 
@@ -74,11 +77,6 @@ class LiveRun:
         return self._facts.options
 
     @property
-    def recalled(self) -> str:
-        """What long-term memory gave for the question."""
-        return self._facts.recalled
-
-    @property
     def tools(self) -> Sequence[Mapping[str, Any]]:
         """OpenAI's definitions of the permitted server-side tools."""
         return self._facts.tools
@@ -94,6 +92,14 @@ class LiveRun:
             if message["id"] not in self.transcript:
                 self.transcript[message["id"]] = message
                 self._journal.add(events.message_finished(message))
+
+    async def recall(self) -> str:
+        """Waits for what long-term memory gives for the question."""
+        recalled = self._facts.recalled
+        if recalled is None:
+            return ""
+        # Several nodes may wait for it, and one of them may be stopped.
+        return recalled.result() if recalled.done() else await asyncio.shield(recalled)
 
     async def call_model(self, step: Step, turn: ModelTurn) -> ModelReply:
         """Streams a reply into the event log and returns it whole; one that the log already holds is not made again."""

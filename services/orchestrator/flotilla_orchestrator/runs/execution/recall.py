@@ -20,6 +20,9 @@ from flotilla_orchestrator.runs.metrics import RunMetrics
 
 _log = logging.getLogger(__name__)
 
+Recalled = asyncio.Task[str]
+"""What is remembered, as lines of text; empty when there is nothing or no memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recall:
@@ -29,37 +32,25 @@ class Recall:
     metrics: RunMetrics
     timeout_s: float = 1.0
 
-    def ahead(self, run: NewRun, work: RunWork, release: Release) -> asyncio.Task[str] | None:
-        """Asks while the run is still being accepted: it changes nothing, and saves the run the wait.
+    def ask(self, run: NewRun | OwnedRun, work: RunWork, release: Release) -> Recalled | None:
+        """Asks for what is remembered about the last question; None where the release or the person has no memory.
 
-        Never cancelled: whoever waits for the run's acceptance may go away, the run does not.
+        It changes nothing, so a run may ask while it is still being accepted. Never cancelled: whoever waits for the
+        acceptance may go away, the run does not.
         """
-        if not _is_asked(run, release):
+        if not (release.recalls and run.remembers and (question := _last_question(work.messages))):
             return None
-        return asyncio.create_task(self._ask_as(identity_of(run), run, work))
+        return asyncio.create_task(self._ask(run, question, thread_id=None if work.is_stateless else run.thread_id))
 
-    async def of(self, run: OwnedRun, work: RunWork, release: Release) -> str:
-        """Returns what is remembered for the last question as lines of text; empty when there is nothing or no memory.
-
-        The current request has to be the run's own.
-        """
-        return await self._ask(run, work) if _is_asked(run, release) else ""
-
-    async def _ask_as(self, identity: Identity, run: NewRun, work: RunWork) -> str:
-        with acting_as(identity, request_id=str(run.run_id)):
-            return await self._ask(run, work)
-
-    async def _ask(self, run: NewRun | OwnedRun, work: RunWork) -> str:
-        if not (question := _last_question(work.messages)):
-            return ""
-        thread_id: UUID | None = None if work.is_stateless else run.thread_id
-        try:
-            found = await self.memory.load_context(question, thread_id=thread_id, timeout_s=self.timeout_s)
-        except FlotillaError as error:
-            self.metrics.degradations.labels("memory").inc()
-            _log.warning("memory is left out", extra={"reason": error.reason, "error": error.message})
-            return ""
-        return as_text(found)
+    async def _ask(self, run: NewRun | OwnedRun, question: str, *, thread_id: UUID | None) -> str:
+        with acting_as(identity_of(run), request_id=str(run.run_id)):
+            try:
+                found = await self.memory.load_context(question, thread_id=thread_id, timeout_s=self.timeout_s)
+            except FlotillaError as error:
+                self.metrics.degradations.labels("memory").inc()
+                _log.warning("memory is left out", extra={"reason": error.reason, "error": error.message})
+                return ""
+            return as_text(found)
 
 
 def identity_of(run: NewRun | OwnedRun) -> Identity:
@@ -72,10 +63,6 @@ def as_text(found: Recollection) -> str:
     lines = [f"{label}: {text}" for label, text in found.blocks]
     lines += [f"- {text}" for text in found.memories]
     return "\n".join(lines)
-
-
-def _is_asked(run: NewRun | OwnedRun, release: Release) -> bool:
-    return release.recalls and run.remembers
 
 
 def _last_question(messages: Sequence[MessageDict]) -> str:

@@ -28,7 +28,7 @@ from flotilla_orchestrator.runs.execution.failures import CANCELLED, TIMED_OUT, 
 from flotilla_orchestrator.runs.execution.foreign import ForeignStream
 from flotilla_orchestrator.runs.execution.graph_drive import FOREIGN, GraphDrive, GraphEnd
 from flotilla_orchestrator.runs.execution.outcome import Turn, answer_of, outbox_of
-from flotilla_orchestrator.runs.execution.recall import Recall, identity_of
+from flotilla_orchestrator.runs.execution.recall import Recall, Recalled, identity_of
 from flotilla_orchestrator.runs.execution.reply import ReplyStreamer
 from flotilla_orchestrator.runs.execution.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.execution.thread_states import RunState, ThreadStates
@@ -61,8 +61,7 @@ class Start:
     """What is ready by the time that a new run is accepted."""
 
     work: RunWork
-    recalled: asyncio.Task[str] | None
-    """What memory adds, when it was asked already."""
+    recalled: Recalled | None
 
 
 class RunExecution:
@@ -150,14 +149,12 @@ class RunExecution:
         """Asks the leaves for what the graph needs before its first step."""
         run, parts = self._run, self._parts
         tools = await parts.directory.definitions(release.tools, with_memory=run.remembers)
-        asked = self._start.recalled if self._start else None
-        recalled = await (asked or parts.recall.of(run, work, release))
         facts = RunFacts(
             run_id=run.run_id,
             agent=run.agent,
             attempt=run.attempt,
             options=work.options,
-            recalled=recalled,
+            recalled=self._start.recalled if self._start else parts.recall.ask(run, work, release),
             tools=[definition(tool) for tool in tools],
         )
         return LiveRun(
