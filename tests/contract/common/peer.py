@@ -108,7 +108,7 @@ class Transport:
     async def settle(self, channel: Any) -> None:
         """Waits until calls go where they are to go."""
         if self.is_shared:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(10):
                 while not await _goes_shared(channel):  # noqa: ASYNC110 - a stream that is up sends no event
                     await asyncio.sleep(0.005)
 
@@ -141,7 +141,7 @@ async def all_of(answers: Any) -> list[Any]:
     return [answer async for answer in answers]
 
 
-async def until(condition: Callable[[], bool], within_s: float = 2.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
     """Waits until a condition holds, looking again whenever the loop has run."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - what is watched has no event

@@ -27,18 +27,27 @@ async def slow(request: bytes, context: Any) -> bytes:
     return b"done"
 
 
+async def held(request: bytes, context: Any) -> bytes:
+    sys.stderr.write("started\n")
+    await asyncio.to_thread(sys.stdin.readline)
+    return b"done"
+
+
 async def hand_back() -> None:
     sys.stderr.write("handed back\n")
 
 
 async def main(settings: Settings) -> None:
-    handler: Any = grpc.unary_unary_rpc_method_handler(slow)
+    handlers: Any = {
+        "Slow": grpc.unary_unary_rpc_method_handler(slow),
+        "Held": grpc.unary_unary_rpc_method_handler(held),
+    }
     await serve_grpc(
         settings,
         service_name="memory",
         full_service_names=[SERVICE],
         register=lambda server: server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {"Slow": handler}),)
+            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
         ),
         drain=hand_back,
     )

@@ -31,8 +31,19 @@ class Running:
     signer: IdentitySigner
 
     def slow(self, channel: Any, seconds: float) -> Any:
+        return self._call(channel, "Slow", str(seconds).encode())
+
+    def held(self, channel: Any) -> Any:
+        """Calls what is done when `let_go` is called."""
+        return self._call(channel, "Held", b"")
+
+    def let_go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+
+    def _call(self, channel: Any, method: str, request: bytes) -> Any:
         metadata = (("x-flotilla-identity", self.signer.sign(IDENTITY, audience="memory")),)
-        return channel.unary_unary(f"/{SERVICE}/Slow")(str(seconds).encode(), metadata=metadata)
+        return channel.unary_unary(f"/{SERVICE}/{method}")(request, metadata=metadata)
 
     async def until_written(self, text: str) -> None:
         assert self.process.stderr is not None
@@ -59,8 +70,9 @@ def environment(keys: Path, **changes: str) -> dict[str, str]:
 
 async def start(variables: dict[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, str(PROGRAM), env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+        sys.executable, str(PROGRAM), env=variables,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -94,10 +106,11 @@ async def test_wrong_settings_end_the_process_with_status_2_and_the_name(keys: P
 
 async def test_term_lets_the_work_finish_and_ends_with_status_0(running: Running) -> None:
     async with bare_channel(running.ports["port"]) as channel:
-        call = running.slow(channel, 1.0)
+        call = running.held(channel)
         await running.until_written("started")
         running.process.send_signal(signal.SIGTERM)
         await running.until_written("handed back")
+        running.let_go()
 
         assert await call == b"done"
     async with asyncio.timeout(10):
@@ -120,7 +133,7 @@ async def test_second_term_stops_at_once(running: Running) -> None:
 
 async def test_drain_answers_when_the_work_is_done_and_the_process_lives_on(running: Running) -> None:
     async with bare_channel(running.ports["port"]) as channel:
-        call = running.slow(channel, 2.0)
+        call = running.held(channel)
         await running.until_written("started")
 
         asking = asyncio.create_task(asyncio.to_thread(request_drain, running.ports["metrics_port"], max_s=10))
@@ -128,6 +141,7 @@ async def test_drain_answers_when_the_work_is_done_and_the_process_lives_on(runn
         _, still_asking = await asyncio.wait([asking], timeout=0.3)
 
         assert still_asking
+        running.let_go()
         assert (await call, await asking) == (b"done", "drained")
         assert running.process.returncode is None
         with pytest.raises(AioRpcError) as caught:

@@ -128,7 +128,7 @@ async def test_slow_body_is_refused_and_its_connection_closed(gateway: RunningGa
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
     writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         reply = await reader.read()
     writer.close()
 
@@ -140,7 +140,7 @@ async def test_slow_headers_are_not_waited_for(gateway: RunningGateway) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
     writer.write(b"GET /ok HTTP/1.1\r\nhost: x\r\nx-slow")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         reply = await reader.read()
     writer.close()
 
@@ -156,7 +156,7 @@ async def test_too_large_headers_are_refused_however_they_come(gateway: RunningG
         await asyncio.sleep(0.1)
         writer.write(piece)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         status = await reader.readline()
     writer.close()
 

@@ -98,8 +98,8 @@ def service(pool: Pool, models: WordEmbeddings, registry: CollectorRegistry) -> 
         policy=RecallPolicy(
             RankingWeights(min_score=0.3, word_weight=0.5),
             default_memories=8,
-            question_timeout_s=0.2,
-            text_timeout_s=0.2,
+            question_timeout_s=0.5,
+            text_timeout_s=0.5,
         ),
         metrics=MemoryMetrics(registry),
     )

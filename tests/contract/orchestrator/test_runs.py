@@ -59,7 +59,11 @@ async def test_start_run_streams_the_log_to_its_end(service: Service) -> None:
     assert log[-1].done.finish_reason == run_pb2.FINISH_REASON_STOP
 
 
-async def test_short_run_that_nobody_reads_along_is_told_in_one_message(service: Service) -> None:
+async def test_short_run_that_nobody_reads_along_is_told_in_one_message(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flotilla_orchestrator.server.servicer._NOBODY_READS_ALONG_S", 10.0)
+
     responses = [response async for response in service.stub.StartRun(start_request("Hi", omit_tokens=True))]
 
     assert [kinds(response.events)[-1] for response in responses] == ["done"]

@@ -35,6 +35,7 @@ class Bank:
 
     name: str = "transfer"
     idempotent: bool = False
+    timeout_s: float = 20.0
     transfers: list[str] = field(default_factory=list)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +50,7 @@ class Bank:
                 "properties": {"to": {"type": "string"}, "how": {"type": "string"}},
                 "required": ["to"],
             },
-            timeout_s=0.2,
+            timeout_s=self.timeout_s,
             idempotent=self.idempotent,
             read_only=False,
         )

@@ -217,6 +217,7 @@ async def test_tool_that_breaks_after_its_effect_is_unknown_and_never_repeated(
     tool: Tool, bank: Bank, how: str, reason: str
 ) -> None:
     broken = call("transfer", "k", to="Ada", how=how)
+    bank.timeout_s = 0.2
     with acting_as(person()):
         (first, beside) = await results(tool, broken, call("clock"))
         (second,) = await results(tool, broken)
@@ -240,7 +241,8 @@ async def test_log_of_a_crash_says_where_and_never_what(tool: Tool, caplog: pyte
     assert "after the effect" not in str(fields)
 
 
-async def test_idempotent_tool_that_hangs_has_failed(tool: Tool) -> None:
+async def test_idempotent_tool_that_hangs_has_failed(tool: Tool, savings: Bank) -> None:
+    savings.timeout_s = 0.2
     with acting_as(person()):
         (result,) = await results(tool, call("save", to="Ada", how="hangs"))
 
