@@ -5,6 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 from fakes.servers import PostgresServer, ServiceDatabase, running_postgres, running_valkey
+from hypothesis import HealthCheck, settings
+
+# A busy machine makes examples slow, and says nothing about them.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ if "signal" in answer:
     os.kill(os.getpid(), answer["signal"])
 sys.stdout.write(answer.get("stdout", ""))
 sys.stderr.write(answer.get("stderr", ""))
+(home / f"{{arguments[0]}}.ended").touch()
 sys.exit(answer.get("exit_code", 0))
 """
 
@@ -68,6 +70,14 @@ class FakeHelm:
     def plays_history(self, *revisions: Json) -> None:
         """Adds an answer to `helm history`."""
         self.plays("history", stdout=json.dumps(revisions))
+
+    def await_end(self, verb: str, patience_s: float = 30) -> None:
+        """Waits until a call of a verb has ended by itself."""
+        deadline = time.monotonic() + patience_s
+        while not (self._folder / f"{verb}.ended").exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"helm {verb} does not end")
+            time.sleep(0.02)
 
     def calls(self, verb: str) -> list[list[str]]:
         """Returns the arguments of each call of a verb."""

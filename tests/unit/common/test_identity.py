@@ -24,6 +24,7 @@ from flotilla_common.identity.keys import read_private_key
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 IDENTITY = Identity(uuid4(), uuid4(), remembers=False, scopes=frozenset({"chat", "act_as"}), run_id=uuid4())
 HEADER = {"alg": "EdDSA", "typ": "JWT"}
 
@@ -51,7 +52,7 @@ def test_verify_returns_the_identity_that_was_signed(keys: Path, verifier: Ident
 @given(
     tenant=st.uuids(), user=st.uuids(), remembers=st.booleans(), scopes=st.frozensets(st.text(max_size=20), max_size=5)
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=SUPPRESSED, max_examples=50)
 def test_every_identity_survives_its_token(
     keys: Path, verifier: IdentityVerifier, tenant: UUID, user: UUID, remembers: bool, scopes: frozenset[str]
 ) -> None:
@@ -219,7 +220,7 @@ def test_the_forge_makes_good_tokens_but_for_what_it_changes(keys: Path, verifie
 
 
 @given(token=st.text(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=SUPPRESSED)
 def test_any_text_is_refused_as_unauthenticated(verifier: IdentityVerifier, token: str) -> None:
     with pytest.raises(UnauthenticatedError):
         verifier.verify(token)

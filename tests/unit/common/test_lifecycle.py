@@ -75,6 +75,6 @@ async def test_work_is_idle_again_when_all_has_ended() -> None:
     work.begin()
     work.end()
 
-    await asyncio.wait_for(work.until_idle(), 1)
+    await asyncio.wait_for(work.until_idle(), 10)
 
     assert work.in_flight == 0

@@ -58,7 +58,7 @@ class FreezingOrchestrator:
 
 
 async def _sequences(orchestrator: FreezingOrchestrator) -> list[int]:
-    follower = RunFollower(orchestrator, Patience(silence_s=0.05))
+    follower = RunFollower(orchestrator, Patience(silence_s=0.5))
     await follower.accept(pb.StartRunRequest(run_id=RUN_ID))
     return [event.sequence async for batch in follower.events() for event in batch]
 
@@ -74,7 +74,7 @@ async def test_silent_stream_is_replaced_and_nothing_comes_twice() -> None:
 
 async def test_silent_acceptance_is_refused_for_now_once_patience_ends() -> None:
     orchestrator = FreezingOrchestrator(frozen_after=[0])
-    follower = RunFollower(orchestrator, Patience(start_s=0.05))
+    follower = RunFollower(orchestrator, Patience(start_s=0.5))
 
     with pytest.raises(UnavailableError) as caught:
         await follower.accept(pb.StartRunRequest(run_id=RUN_ID))

@@ -23,24 +23,24 @@ async def waited(patience_s: float, answer: Awaitable[str]) -> str:
 
 
 async def test_each_wait_has_the_whole_patience() -> None:
-    silence = Silence(0.1)
+    silence = Silence(1.0)
 
-    answers = [await silence.ended_by(after(0.04)) for _ in range(5)]
+    answers = [await silence.ended_by(after(0.4)) for _ in range(3)]
     silence.close()
 
-    assert answers == ["answer"] * 5
+    assert answers == ["answer"] * 3
 
 
 async def test_wait_that_is_too_long_ends_also_after_others_and_leaves_the_task_alone() -> None:
-    silence, loop = Silence(0.05), asyncio.get_running_loop()
-    await silence.ended_by(after(0.03))
+    silence, loop = Silence(0.6), asyncio.get_running_loop()
+    await silence.ended_by(after(0.1))
     began = loop.time()
 
     with pytest.raises(TimeoutError):
-        await silence.ended_by(after(5))
+        await silence.ended_by(after(30))
 
     task = asyncio.current_task()
-    assert 0.045 <= loop.time() - began < 1
+    assert 0.59 <= loop.time() - began < 10
     assert task is not None
     assert task.cancelling() == 0
     assert await silence.ended_by(after(0)) == "answer"
@@ -48,11 +48,11 @@ async def test_wait_that_is_too_long_ends_also_after_others_and_leaves_the_task_
 
 
 async def test_time_between_two_waits_does_not_count() -> None:
-    silence = Silence(0.05)
+    silence = Silence(0.6)
     await silence.ended_by(after(0))
-    await asyncio.sleep(0.12)
+    await asyncio.sleep(0.7)
 
-    assert await silence.ended_by(after(0.03)) == "answer"
+    assert await silence.ended_by(after(0.1)) == "answer"
     silence.close()
 
 

@@ -124,7 +124,7 @@ def test_number_text_of_an_exact_number_reads_back(value: Decimal) -> None:
     assert Fraction(number_text(number)) == Fraction(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="0123456789.,+-*/^%() eEpisqrtlnlogmaxroundfactorial", max_size=60))
 def test_any_text_is_a_number_or_a_calculation_error(text: str) -> None:
     with suppress(CalculationError):
@@ -144,8 +144,8 @@ def test_the_worst_expressions_stay_in_the_range_of_milliseconds() -> None:
     ]
 
     for expression in worst:
-        started = time.perf_counter()
+        started = time.process_time()
         with suppress(CalculationError):
             number_text(evaluate(expression))
         # A hundred times what it takes on an idle machine.
-        assert time.perf_counter() - started < 1.0, expression[:40]
+        assert time.process_time() - started < 1.0, expression[:40]

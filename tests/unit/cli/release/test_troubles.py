@@ -1,5 +1,6 @@
 """What goes wrong while helm is at work, and what is left of it."""
 
+import gc
 import threading
 
 import pytest
@@ -65,7 +66,8 @@ def test_an_image_that_comes_late_is_waited_for(flotilla: Flotilla, helm: FakeHe
     assert flotilla(*DEPLOY).returncode == 0
 
 
-# Ctrl-C may come in the middle of a request to the cluster, whose socket nobody closes then.
+# Ctrl-C may come in the middle of a request to the cluster, whose socket nobody closes then; it is to go in these tests
+# and not in a later one.
 _amid_a_request = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 )
@@ -88,6 +90,7 @@ def test_ctrl_c_has_helm_undo_its_work(flotilla: Flotilla, helm: FakeHelm) -> No
 
     assert done.returncode == 1
     assert "error: stopped by Ctrl-C\nrevision 3 runs: Rollback to 1" in done.stderr
+    gc.collect()
 
 
 @_amid_a_request
@@ -100,6 +103,7 @@ def test_ctrl_c_lets_a_rollback_end(flotilla: Flotilla, helm: FakeHelm) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "a rollback goes on to its end" in done.stderr
+    gc.collect()
 
 
 @pytest.mark.parametrize("why", ['no Secret with the name "identity" found', 'cannot patch "migrate" with kind Job'])
@@ -166,7 +170,13 @@ def test_deploy_waits_until_only_new_pods_take_requests(
     kubernetes.put(PODS, {"items": [leaving]})
     helm.plays_history(revision(2, "deployed"))
     helm.plays("upgrade", stdout="NOTES", changes=[[DEPLOYMENTS, {"items": [a_deployment("gateway", ready=0)]}]])
-    later = threading.Timer(1.0, kubernetes.put, [DEPLOYMENTS, {"items": [a_deployment("gateway")]}])
+
+    def settle_later() -> None:
+        helm.await_end("upgrade")
+        kubernetes.await_reads(DEPLOYMENTS, times=4)
+        kubernetes.put(DEPLOYMENTS, {"items": [a_deployment("gateway")]})
+
+    later = threading.Thread(target=settle_later)
     later.start()
 
     done = flotilla(*DEPLOY)

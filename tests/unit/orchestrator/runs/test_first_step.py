@@ -284,7 +284,7 @@ TURNS = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(TURNS, min_size=1, max_size=5))
 def test_both_leave_the_same_behind(turns: list[Turn]) -> None:
     async def compare() -> None:

@@ -110,7 +110,7 @@ async def test_ended_run_ends_the_view_also_after_its_last_event() -> None:
     log, run_id = Log(), new_id()
     log.add(run_id, 2, is_last=True)
     with hub_on(log).open(run_id, after_sequence=3, has_ended=True) as view:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             assert await numbers(view) == []
 
 
@@ -123,7 +123,7 @@ async def test_runs_of_other_processes_are_polled_in_one_query() -> None:
         await asyncio.sleep(0.02)
         log.add(there, 3, is_last=True)
 
-        assert await asyncio.wait_for(reading, 1) == [1, 2, 3, 4]
+        assert await asyncio.wait_for(reading, 10) == [1, 2, 3, 4]
     polling.cancel()
     with suppress(asyncio.CancelledError):
         await polling

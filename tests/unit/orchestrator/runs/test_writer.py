@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fakes.run_engine import decoded
+from fakes.run_engine import decoded, until
 from fakes.run_stores import Stores, stores_in_memory
 from fakes.runs import finished, new_run
 from flotilla_common.errors import UnavailableError
@@ -115,18 +115,19 @@ async def test_events_of_many_runs_share_one_store_call_and_are_stored_before_th
 
 
 async def test_tokens_wait_for_the_clock_and_the_first_does_not() -> None:
-    async with writing(flush_interval_s=0.1) as rig:
+    async with writing(flush_interval_s=1.0) as rig:
         journal = await rig.begin(new_run())
         rig.delivered.clear()
 
         journal.token(ANSWER, "a")
-        await asyncio.sleep(0.02)
-        first = [event.token.text for event in decoded(rig.delivered)]
+        await until(lambda: len(rig.delivered) == 1)
+        began = asyncio.get_running_loop().time()
         for _ in range(10):
             journal.token(ANSWER, "b")
-        await asyncio.sleep(0.2)
+        await until(lambda: len(rig.delivered) == 2)
+        waited_s = asyncio.get_running_loop().time() - began
 
-    assert first == ["a"]
+    assert waited_s > 0.1
     assert [event.token.text for event in decoded(rig.delivered)] == ["a", "b" * 10]
 
 
