@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from flotilla_common.errors import FlotillaError
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from flotilla_llm.breaker import CircuitBreaker
 from flotilla_llm.failures import handling
@@ -52,9 +52,7 @@ class Attempt:
         self._operation = operation
         self._metrics = metrics
         self._breaker = breaker
-        self._span = _tracer.start_span(
-            f"{operation} {attributes['gen_ai.request.model']}", kind=SpanKind.CLIENT, attributes=attributes
-        )
+        self._span = _open_span(operation, attributes)
         self._started_at = asyncio.get_running_loop().time()
 
     def __enter__(self) -> Self:
@@ -106,3 +104,14 @@ class Attempt:
         if self._span.is_recording():
             self._span.set_attribute("error.type", reason)
             self._span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def _open_span(operation: Operation, attributes: dict[str, str | int]) -> Span:
+    current = trace.get_current_span()
+    caller = current.get_span_context()
+    if caller.is_valid and not caller.trace_flags.sampled:
+        # Nobody records this trace.
+        return current
+    return _tracer.start_span(
+        f"{operation} {attributes['gen_ai.request.model']}", kind=SpanKind.CLIENT, attributes=attributes
+    )

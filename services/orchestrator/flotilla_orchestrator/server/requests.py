@@ -11,7 +11,8 @@ import orjson
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla_common.errors import InvalidArgumentError
 from flotilla_common.request import current_request
-from opentelemetry.propagate import inject
+from flotilla_common.rpc.trace_context import TRACEPARENT, inject
+from opentelemetry import trace
 
 from flotilla_orchestrator.model import Json
 from flotilla_orchestrator.runs.execution.work import work_of
@@ -110,9 +111,7 @@ def _time_limit(request: pb.StartRunRequest) -> float | None:
 
 
 def _traceparent() -> str | None:
-    carrier: dict[str, str] = {}
-    inject(carrier)
-    return carrier.get("traceparent")
+    return dict(inject(trace.get_current_span().get_span_context())).get(TRACEPARENT)
 
 
 def _wrong(field: str, what: str) -> InvalidArgumentError:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from flotilla_common.logs import bind_log_fields
 from flotilla_common.request import acting_as
 from flotilla_llm.client import ModelClient
-from opentelemetry import trace
 
 from flotilla_orchestrator.clients.memory import MemoryClient
 from flotilla_orchestrator.clients.tool import ToolClient
@@ -33,12 +32,11 @@ from flotilla_orchestrator.runs.execution.reply import ReplyStreamer
 from flotilla_orchestrator.runs.execution.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.execution.thread_states import RunState, ThreadStates
 from flotilla_orchestrator.runs.execution.toolbox import Toolbox, ToolDirectory, definition
-from flotilla_orchestrator.runs.execution.trace import trace_of
+from flotilla_orchestrator.runs.execution.trace import run_span
 from flotilla_orchestrator.runs.execution.work import RunWork, read_work
 from flotilla_orchestrator.runs.metrics import RunMetrics
 
 _log = logging.getLogger(__name__)
-_tracer = trace.get_tracer("flotilla.orchestrator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +96,7 @@ class RunExecution:
         bind_log_fields(run_id=run.run_id, thread_id=run.thread_id, agent=run.agent, release=run.release[:12])
         with (
             acting_as(identity_of(run), request_id=str(run.run_id)),
-            _tracer.start_as_current_span(
-                f"invoke_agent {run.agent}", context=trace_of(run.traceparent), attributes=self._span_attributes()
-            ),
+            run_span(f"invoke_agent {run.agent}", run.traceparent, self._span_attributes()),
         ):
             end = await self._conclude()
             self.stop.close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry import context
+from flotilla_common.rpc.trace_context import TRACEPARENT, enter_trace
+from flotilla_common.rpc.trace_context import extract as extract_span
+from opentelemetry import context, trace
 from opentelemetry.propagate import extract
 from opentelemetry.trace import TraceFlags
+
+_tracer = trace.get_tracer("flotilla.orchestrator")
 
 
 def trace_of(traceparent: str | None) -> context.Context | None:
@@ -18,6 +22,21 @@ def trace_of(traceparent: str | None) -> context.Context | None:
 def is_recorded(traceparent: str | None) -> bool:
     """Whether a stored trace is being recorded, as its last field, the flags, says."""
     return traceparent is not None and bool(int(traceparent.rpartition("-")[2], 16) & TraceFlags.SAMPLED)
+
+
+@contextmanager
+def run_span(name: str, traceparent: str | None, attributes: Mapping[str, str | int]) -> Iterator[None]:
+    """Does a run's work in a span of its own, or where its trace is not recorded under the trace's ids alone.
+
+    For a task that does nothing else and ends with it.
+    """
+    caller = extract_span({TRACEPARENT: traceparent}) if traceparent else None
+    if caller is not None and not caller.trace_flags.sampled:
+        enter_trace(caller)
+        yield
+        return
+    with _tracer.start_as_current_span(name, context=trace_of(traceparent), attributes=attributes):
+        yield
 
 
 @contextmanager
