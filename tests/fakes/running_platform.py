@@ -22,8 +22,11 @@ FLOTILLA = str(Path(sys.executable).parent / "flotilla")
 
 
 def free_port_range(count: int) -> int:
-    """Returns the first of `count` neighbouring ports that are free at this moment."""
-    for first in range(20000 + os.getpid() % 10000, 60000, 16):
+    """Returns the first of `count` neighbouring ports that are free at this moment.
+
+    They lie between those that `flotilla up` gives its other processes and those that the system gives to connections.
+    """
+    for first in range(30_000 + os.getpid() % 2_000, 32_700, 16):
         sockets = [socket.socket() for _ in range(count)]
         try:
             for offset, candidate in enumerate(sockets):

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from flotilla_cli.embedded.ports import free_port
+from fakes.running_platform import free_port_range
 from flotilla_cli.supervisor.leftovers import find_marked
 
 PROCESSES = {"postgres", "valkey", "model", "memory", "tool", "evaluator", "orchestrator", "gateway"}
@@ -72,7 +72,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    installation = Installation(tmp_path_factory.mktemp("up") / "home", free_port())
+    installation = Installation(tmp_path_factory.mktemp("up") / "home", free_port_range(1))
     installation.up()
     try:
         yield installation
@@ -131,7 +131,7 @@ def test_killed_service_is_started_again_and_answers(running: Installation) -> N
 
 
 def test_second_up_on_the_same_home_is_refused(running: Installation) -> None:
-    refused = running.run("up", "--port", str(free_port()), code=1)
+    refused = running.run("up", "--port", str(free_port_range(1)), code=1)
 
     assert "already runs" in refused.stderr
     assert str(running.status()["supervisor_pid"]) in refused.stderr
@@ -203,7 +203,7 @@ def test_doctor_finds_nothing_wrong(running: Installation) -> None:
 
 
 def test_down_leaves_no_process_and_data_survives_a_kill(tmp_path: Path) -> None:
-    installation = Installation(tmp_path / "home", free_port())
+    installation = Installation(tmp_path / "home", free_port_range(1))
     installation.up()
     key = (installation.home / "developer-key").read_text()
     killed = installation.status()
@@ -227,7 +227,7 @@ def test_wrong_agent_file_is_named_by_line_before_any_service_starts(tmp_path: P
     agents = tmp_path / "agents"
     agents.mkdir()
     (agents / "mine.yaml").write_text("name: mine\npattern: react\nprompt: mine.md\nfoo: 1\n")
-    installation = Installation(tmp_path / "a home", free_port())
+    installation = Installation(tmp_path / "a home", free_port_range(1))
 
     done = installation.run("up", "--port", str(installation.port), "--agents", str(agents), code=1)
 

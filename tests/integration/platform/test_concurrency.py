@@ -22,7 +22,7 @@ async def test_one_idempotency_key_is_one_run_however_often_it_comes(platform: R
 
 
 async def test_busy_thread_is_a_conflict_in_openais_shape(platform: RunningPlatform) -> None:
-    replies = await _ask(platform, times=4, headers={"X-Thread-Id": str(uuid4())}, delay_ms=100)
+    replies = await _ask(platform, times=4, headers={"X-Thread-Id": str(uuid4())}, delay_ms=250)
 
     assert sorted(reply.status_code for reply in replies) == [200, 409, 409, 409]
     refused = next(reply for reply in replies if reply.status_code == 409)

@@ -32,7 +32,7 @@ async def test_run_finishes_on_its_release_where_the_files_are_newer(stores: Sto
         older = await crash.enter_async_context(engine_rig(stores, tmp_path / "first", holding))
         new = asked(older, "Count")
         await older.start(new)
-        await asyncio.wait_for(holding.holding.wait(), 5)
+        await asyncio.wait_for(holding.holding.wait(), 20)
         await crash.aclose()
         await stores.time.pass_by(LEASE)
 
@@ -67,7 +67,7 @@ async def test_run_waits_while_its_release_cannot_be_read(
     async with engine_rig(stores, tmp_path / "first", ScriptedModel(always(LONG, hold_after=4))) as older:
         new = asked(older, "Count")
         await older.start(new)
-        await asyncio.wait_for(older.model.holding.wait(), 5)
+        await asyncio.wait_for(older.model.holding.wait(), 20)
     asked_for: list[str] = []
 
     async def away(agent: str, hash_prefix: str) -> None:
