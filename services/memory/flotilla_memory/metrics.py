@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -12,12 +13,21 @@ from flotilla_memory.model import MemoryKind
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+class RecalledBy(StrEnum):
+    """What a question was compared by."""
+
+    EMBEDDING = "embedding"
+    WORDS = "words"
+    NOTHING = "nothing"
+    """There was nothing to compare it with."""
+
+
 class MemoryMetrics:
     """Counts what is stored, recalled and degraded."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         recalls = Counter("flotilla_memory_recalls", "Questions answered.", ["by"], registry=registry)
-        self._recalls = {False: recalls.labels("embedding"), True: recalls.labels("words")}
+        self._recalls = {by: recalls.labels(by) for by in RecalledBy}
         self._degraded = Counter(
             "flotilla_memory_recall_degradations", "Questions that could not be embedded.", registry=registry
         )
@@ -40,9 +50,9 @@ class MemoryMetrics:
             registry=registry,
         )
 
-    def recalled(self, count: int, *, by_words_only: bool) -> None:
+    def recalled(self, count: int, by: RecalledBy) -> None:
         """Counts one answered question."""
-        self._recalls[by_words_only].inc()
+        self._recalls[by].inc()
         self._recalled.observe(count)
 
     def degraded(self) -> None:

@@ -123,6 +123,8 @@ class Findings:
 
     candidates: Sequence[Candidate] = ()
     core_blocks: Sequence[CoreBlock] = ()
+    has_memories: bool = False
+    """Whether there is a memory that the question was compared with, be it alike or not."""
 
 
 @dataclass(frozen=True, slots=True)

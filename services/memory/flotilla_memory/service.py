@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from flotilla_common.errors import (
 from flotilla_common.identity import Identity
 from flotilla_common.ids import new_id
 
-from flotilla_memory.metrics import MemoryMetrics
+from flotilla_memory.metrics import MemoryMetrics, RecalledBy
 from flotilla_memory.model import (
     Embedding,
     LoadedContext,
@@ -30,6 +31,7 @@ from flotilla_memory.model import (
 )
 from flotilla_memory.recall.embedder import Embedder
 from flotilla_memory.recall.episodes import episode_text, shorten, storable
+from flotilla_memory.recall.people import PeopleWithMemories
 from flotilla_memory.recall.ranking import RecallPolicy, rank
 from flotilla_memory.stores.memory_store import MemoryStore
 
@@ -53,6 +55,7 @@ class MemoryService:
         self._embedder = embedder
         self._policy = policy
         self._metrics = metrics
+        self._with_memories = PeopleWithMemories()
 
     async def load_context(
         self, caller: Identity, *, question: str, thread_id: UUID | None, max_memories: int
@@ -129,16 +132,26 @@ class MemoryService:
     async def _recall(
         self, person: Person, question: str, *, limit: int, without_thread: UUID | None = None
     ) -> LoadedContext:
+        """Finds what is related; whoever has nothing to compare with, as most newcomers, waits for no embedding."""
         asked = shorten(storable(question), _LONGEST_QUESTION)
-        query = RecallQuery(
+        by_words = RecallQuery(
             question=asked,
-            embedding=await self._embed_question(asked),
+            embedding=None,
             candidates=limit * _CANDIDATES_PER_MEMORY,
             without_thread=without_thread,
         )
-        found = await self._store.find(person, query)
+        found = None
+        if person not in self._with_memories:
+            found = await self._store.find(person, by_words)
+            if not found.has_memories:
+                self._metrics.recalled(0, RecalledBy.NOTHING)
+                return LoadedContext(core_blocks=found.core_blocks)
+            self._with_memories.add(person)
+        embedding = await self._embed_question(asked)
+        if found is None or embedding is not None:
+            found = await self._store.find(person, replace(by_words, embedding=embedding))
         memories = rank(found.candidates, self._policy.weights, limit=limit)
-        self._metrics.recalled(len(memories), by_words_only=query.embedding is None)
+        self._metrics.recalled(len(memories), RecalledBy.EMBEDDING if embedding else RecalledBy.WORDS)
         return LoadedContext(memories=memories, core_blocks=found.core_blocks)
 
     async def _embed_question(self, question: str) -> Embedding | None:

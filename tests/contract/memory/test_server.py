@@ -154,6 +154,25 @@ async def test_load_context_makes_one_model_call(memory: Memory, models: WordEmb
     assert models.texts == ["What is my favourite colour?"]
 
 
+async def test_who_has_nothing_to_compare_with_waits_for_no_embedding(
+    memory: Memory, models: WordEmbeddings, registry: CollectorRegistry
+) -> None:
+    thread_id = uuid4()
+    with acting_as(person()):
+        await recalled(memory, "What is my favourite colour?")
+        await memory.CommitTurn(turn("My favourite colour is teal.", thread_id=thread_id))
+        models.texts.clear()
+        of_this_thread = await recalled(memory, "What is my favourite colour?", thread_id=str(thread_id))
+        asked_for_nothing = list(models.texts)
+        elsewhere = [await recalled(memory, "What is my favourite colour?") for _ in range(2)]
+
+    assert (of_this_thread, asked_for_nothing) == ([], [])
+    assert [len(found) for found in elsewhere] == [1, 1]
+    assert len(models.texts) == 2
+    assert registry.get_sample_value("flotilla_memory_recalls_total", {"by": "nothing"}) == 2
+    assert registry.get_sample_value("flotilla_memory_recalls_total", {"by": "embedding"}) == 2
+
+
 async def test_load_context_of_somebody_new_is_empty(memory: Memory) -> None:
     with acting_as(person()):
         response = await memory.LoadContext(pb.LoadContextRequest(question="What is my favourite colour?"))

@@ -165,6 +165,17 @@ async def test_find_leaves_a_thread_out(store: MemoryStore) -> None:
     assert found == {"elsewhere", "nowhere"}
 
 
+async def test_find_says_whether_there_is_anything_to_compare_with(store: MemoryStore) -> None:
+    person, thread_id = somebody(), uuid4()
+
+    before = await store.find(person, question("?", without=thread_id))
+    await store.add_episode(person, episode("here", thread_id=thread_id, vector=[1.0, 0.0]))
+    here = await store.find(person, question("?", without=thread_id))
+    elsewhere = await store.find(person, question("?", without=uuid4()))
+
+    assert [found.has_memories for found in (before, here, elsewhere)] == [False, False, True]
+
+
 async def test_find_sees_one_person_only(store: MemoryStore) -> None:
     person = somebody()
     await store.add_episode(person, episode("mine", vector=[1.0, 0.0]))

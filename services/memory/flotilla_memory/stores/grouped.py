@@ -55,7 +55,9 @@ SELECT a.n, f.* FROM asked a CROSS JOIN LATERAL (
     OFFSET 0) m
   UNION ALL
   SELECT label, NULL, NULL, text, NULL, NULL, NULL, NULL, NULL FROM core_blocks
-  WHERE tenant_id = a.tenant AND user_id = a.user_id) f
+  WHERE tenant_id = a.tenant AND user_id = a.user_id
+  UNION ALL
+  (SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM mine LIMIT 1)) f
 """  # noqa: S608 - it holds a constant of ours
 
 
@@ -108,11 +110,13 @@ def _embeddings(embeddings: Sequence[Embedding | None]) -> Mapping[str, Texts]:
 
 
 def _findings(rows: Sequence[tuple[Any, ...]]) -> Findings:
+    # A candidate has an id, a core block a label, and what says only that there is a memory has neither.
+    candidates = tuple(_candidate(row[1:]) for row in rows if row[1] is not None)
+    blocks = sorted((row[0], row[3]) for row in rows if row[0] is not None)
     return Findings(
-        candidates=tuple(_candidate(row[1:]) for row in rows if row[0] is None),
-        core_blocks=tuple(
-            CoreBlock(label, text) for label, text in sorted((row[0], row[3]) for row in rows if row[0] is not None)
-        ),
+        candidates=candidates,
+        core_blocks=tuple(CoreBlock(label, text) for label, text in blocks),
+        has_memories=len(rows) > len(candidates) + len(blocks),
     )
 
 

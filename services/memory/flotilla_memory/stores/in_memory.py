@@ -71,7 +71,7 @@ class InMemoryMemoryStore:
         wordiest = sorted(candidates, key=lambda c: c.word_coverage, reverse=True)
         chosen = {c.memory.id: c for c in (*likeliest[: query.candidates], *wordiest[: query.candidates])}
         blocks = sorted(self.core_blocks.get(person, ()), key=lambda block: block.label)
-        return Findings(candidates=tuple(chosen.values()), core_blocks=tuple(blocks))
+        return Findings(candidates=tuple(chosen.values()), core_blocks=tuple(blocks), has_memories=bool(seen))
 
     async def list_page(self, person: Person, *, size: int, after: PagePosition | None) -> MemoryPage:
         """Sorts the person's memories and cuts a page out."""

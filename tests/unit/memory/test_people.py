@@ -1,0 +1,18 @@
+"""Whose questions are worth an embedding."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from flotilla_memory.model import Person
+from flotilla_memory.recall.people import PeopleWithMemories
+
+
+def test_whoever_was_noted_longest_ago_is_dropped() -> None:
+    people = PeopleWithMemories(most=2)
+    first, second, third = (Person(tenant_id=uuid4(), user_id=uuid4()) for _ in range(3))
+
+    for person in (first, second, third):
+        people.add(person)
+
+    assert [person in people for person in (first, second, third)] == [False, True, True]
