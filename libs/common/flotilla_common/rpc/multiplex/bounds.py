@@ -9,8 +9,12 @@ from flotilla.common.v1.call_service_pb2 import MetadataItem
 CONNECT = "/flotilla.common.v1.CallService/Connect"
 SERVER_KEY = "x-flotilla-server"
 """In the initial metadata: an id of the server's own, by which callers tell servers behind one name apart."""
-MOST_CALLS = 512
-"""That a caller has open on one stream; what comes on top goes over plain gRPC."""
+MOST_CALLS = 2048
+"""That a caller has open on one stream; what comes on top goes over plain gRPC.
+
+More than a process serves at once unless told to: grpc.aio takes in one plain call a turn of its loop, so that under
+load those on top of a bound would wait long behind the others.
+"""
 MOST_SERVED_CALLS = 2 * MOST_CALLS
 """That a server serves on one stream: those that were given up may still be ending."""
 LARGEST_PIECE = 256 * 1024
