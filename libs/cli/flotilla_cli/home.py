@@ -7,7 +7,7 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +135,10 @@ class PortBook:
         self._known[name] = port
         self._given.add(port)
         return port
+
+    def reserve(self, ports: Iterable[int]) -> None:
+        """Keeps ports that somebody chose out of those that are given."""
+        self._given.update(ports)
 
     def save(self) -> None:
         """Remembers the ports for next time."""

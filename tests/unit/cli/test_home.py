@@ -66,6 +66,17 @@ def test_lock_is_free_again_after_use(home: Home) -> None:
         pass
 
 
+def test_chosen_port_is_given_to_nobody_else(home: Home) -> None:
+    before = home.ports()
+    chosen = before.port("memory-1.grpc")
+    before.save()
+
+    after = home.ports()
+    after.reserve([chosen])
+
+    assert after.port("memory-1.grpc") != chosen
+
+
 def test_ports_stay_the_same(home: Home) -> None:
     book = home.ports()
     first = book.port("memory-1.grpc")

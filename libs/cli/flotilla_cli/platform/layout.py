@@ -76,6 +76,7 @@ def private_key_file(home: Home, issuer: str) -> Path:
 
 
 def _assign_ports(plan: Plan, book: PortBook) -> dict[str, dict[str, int]]:
+    book.reserve(range(plan.port, plan.port + plan.count("gateway")))
     ports = {
         "postgres-1": {"sql": book.port("postgres-1.sql")},
         "valkey-1": {"redis": book.port("valkey-1.redis")},
