@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -47,7 +48,7 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=bool(trusted_proxies),
                 forwarded_allow_ips=list(trusted_proxies),
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=int(graceful_stop_s),
+                timeout_graceful_shutdown=math.ceil(graceful_stop_s),
                 backlog=2048,
             )
         )
