@@ -33,6 +33,8 @@ class Case:
     name: str
     users: int
     """Chats in flight in the closed loop; in the open loop, how many at most."""
+    people: int = 2000
+    """End users whom the chats are for, one at random each; whoever chats again has memories by then."""
     tokens: int = 8
     is_streamed: bool = False
     pace: Pace = Pace.AT_ONCE
@@ -48,6 +50,7 @@ class Case:
 
 CASES = (
     Case("chat, c1", 1, peers=(Peer.FLOTILLA, Peer.LITELLM, Peer.DIRECT), seconds=4),
+    Case("chat, c1, people with memories", 1, people=20, seconds=4),
     Case("chat, c16", 16),
     Case("chat, c64", 64),
     Case("chat, open loop, 40/s", 400, chats_per_s=40, seconds=6, rounds=3),

@@ -12,7 +12,6 @@ import orjson
 from benchmarks.cases import Case
 from benchmarks.peers import Endpoint
 
-_END_USERS = 2000
 _LENGTHS = 5
 """Neighbouring chats count to different numbers, so that an answer given to somebody else is seen."""
 
@@ -68,7 +67,7 @@ class _WrongAnswerError(Exception):
 
 
 async def _ask(session: aiohttp.ClientSession, endpoint: Endpoint, case: Case, count: int, number: int) -> Answer:
-    user = f"user-{random.randrange(_END_USERS)}" if endpoint.names_users else ""
+    user = f"user-{random.randrange(case.people)}" if endpoint.names_users else ""
     body = {
         "model": endpoint.model,
         "stream": case.is_streamed,
