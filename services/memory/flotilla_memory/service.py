@@ -152,6 +152,8 @@ class MemoryService:
             found = await self._store.find(person, replace(by_words, embedding=embedding))
         memories = rank(found.candidates, self._policy.weights, limit=limit)
         self._metrics.recalled(len(memories), RecalledBy.EMBEDDING if embedding else RecalledBy.WORDS)
+        if not found.has_memories:
+            self._with_memories.drop(person)
         return LoadedContext(memories=memories, core_blocks=found.core_blocks)
 
     async def _embed_question(self, question: str) -> Embedding | None:

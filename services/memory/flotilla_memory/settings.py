@@ -22,7 +22,7 @@ class MemorySettings(ServiceSettings):
     """A route of the model layer. Without such a route memories are kept without embeddings and found by words."""
     embedding_longest_text: int = Field(default=8_000, ge=100)
     """Characters of a text that are embedded; the whole text is kept."""
-    question_embedding_timeout_s: float = Field(default=1.0, gt=0)
+    question_embedding_timeout_s: float = Field(default=0.5, gt=0)
     """After it recall goes by words alone: somebody waits for the answer."""
     text_embedding_timeout_s: float = Field(default=10.0, gt=0)
     """After it a write fails with UNAVAILABLE and nothing is stored."""

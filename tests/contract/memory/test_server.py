@@ -173,6 +173,19 @@ async def test_who_has_nothing_to_compare_with_waits_for_no_embedding(
     assert registry.get_sample_value("flotilla_memory_recalls_total", {"by": "embedding"}) == 2
 
 
+async def test_who_has_had_everything_forgotten_waits_for_no_embedding(memory: Memory, models: WordEmbeddings) -> None:
+    with acting_as(person()):
+        await memory.CommitTurn(turn("My favourite colour is teal."))
+        await recalled(memory, "What is my favourite colour?")
+        (listed,) = (await memory.ListMemories(pb.ListMemoriesRequest())).memories
+        await memory.DeleteMemory(pb.DeleteMemoryRequest(memory_id=listed.id))
+        await recalled(memory, "What is my favourite colour?")
+        models.texts.clear()
+        await recalled(memory, "What is my favourite colour?")
+
+    assert models.texts == []
+
+
 async def test_load_context_of_somebody_new_is_empty(memory: Memory) -> None:
     with acting_as(person()):
         response = await memory.LoadContext(pb.LoadContextRequest(question="What is my favourite colour?"))

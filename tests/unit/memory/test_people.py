@@ -16,3 +16,13 @@ def test_whoever_was_noted_longest_ago_is_dropped() -> None:
         people.add(person)
 
     assert [person in people for person in (first, second, third)] == [False, True, True]
+
+
+def test_whoever_is_noted_again_displaces_nobody() -> None:
+    people = PeopleWithMemories(most=2)
+    first, second = (Person(tenant_id=uuid4(), user_id=uuid4()) for _ in range(2))
+
+    for person in (first, second, second):
+        people.add(person)
+
+    assert first in people

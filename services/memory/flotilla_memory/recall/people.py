@@ -19,6 +19,10 @@ class PeopleWithMemories:
 
     def add(self, person: Person) -> None:
         """Notes a person, in place of the one who was noted longest ago when there are too many."""
-        if len(self._seen) >= self._most:
+        if person not in self._seen and len(self._seen) >= self._most:
             del self._seen[next(iter(self._seen))]
         self._seen[person] = None
+
+    def drop(self, person: Person) -> None:
+        """Forgets a person who has nothing left to compare with."""
+        self._seen.pop(person, None)
