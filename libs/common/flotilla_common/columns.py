@@ -62,12 +62,12 @@ class _ColumnDumper(Dumper):
     write: Callable[[Any], bytes]
 
     def dump(self, obj: list[Any]) -> bytes:
-        """Returns the array. Raises psycopg.DataError when a value is not of the type."""
+        """Returns the array. Raises psycopg.DataError when a value cannot be written as one of the type."""
         if not obj:
             return _NO_VALUES.pack(0, 0, self.value_oid)
         try:
             return self._dump(obj)
-        except (struct.error, AttributeError, TypeError) as exc:
+        except (struct.error, AttributeError, TypeError, UnicodeEncodeError) as exc:
             raise psycopg.DataError(f"a value is no {type(obj).__name__}: {exc}") from exc
 
     def _dump(self, obj: list[Any]) -> bytes:
@@ -95,7 +95,7 @@ def _register(column: type[list[Any]], type_name: str, write: Callable[[Any], by
 
 _register(Uuids, "uuid", _uuid_bytes)
 _register(Texts, "text", str.encode)
-_register(Blobs, "bytea", bytes)
+_register(Blobs, "bytea", bytes.__bytes__)
 _register(Booleans, "bool", struct.Struct("!?").pack)
 _register(Smallints, "int2", struct.Struct("!h").pack)
 _register(Integers, "int4", struct.Struct("!i").pack)

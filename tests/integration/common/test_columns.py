@@ -58,10 +58,12 @@ def test_column_is_written_as_psycopg_writes_a_list(column: type[list[Any]], dat
     assert dumped(column(items)) == dumped(items)
 
 
-@pytest.mark.parametrize("value", [2**15, "1"])
-def test_value_that_does_not_fit_is_refused(value: object) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"), [(Smallints, 2**15), (Smallints, "1"), (Blobs, 3), (Texts, "\ud800"), (Uuids, "1")]
+)
+def test_value_that_does_not_fit_is_refused(column: type[list[Any]], value: object) -> None:
     with pytest.raises(psycopg.DataError):
-        dumped(Smallints([value]))  # type: ignore[list-item]
+        dumped(column([value]))
 
 
 def dumped(values: list[Any]) -> tuple[int, bytes]:

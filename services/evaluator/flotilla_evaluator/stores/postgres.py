@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from flotilla_common.columns import Doubles, Texts
 from flotilla_common.postgres import Pool, map_database_errors, tenant_transaction
 
 from flotilla_evaluator.model import (
@@ -99,9 +100,9 @@ def _parameters(observed: ScoredObservation) -> dict[str, Any]:
         "duration_ms": round(observation.duration_s * 1000),
         "failed_tool_calls": observation.failed_tool_calls,
         "finished_at": observation.finished_at,
-        "keys": [score.key for score in observed.scores],
-        "values": [score.value for score in observed.scores],
-        "explanations": [_storable(score.explanation) for score in observed.scores],
+        "keys": Texts(score.key for score in observed.scores),
+        "values": Doubles(score.value for score in observed.scores),
+        "explanations": Texts(_storable(score.explanation) for score in observed.scores),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flotilla_common.columns import Blobs, Booleans, Integers, Smallints, Texts
 from flotilla_common.errors import InvalidArgumentError
 from flotilla_common.postgres import Connection, Pool, map_database_errors, tenant_transaction
 
@@ -67,10 +68,10 @@ class PostgresLedger:
         results = [call.result for call in calls]
         parameters = {
             **_parameters(caller, [call.key for call in calls]),
-            "outcomes": [int(result.outcome) for result in results],
-            "contents": [result.content for result in results],
-            "reasons": [result.reason for result in results],
-            "durations": [round(result.duration_s * 1000) for result in results],
+            "outcomes": Smallints(int(result.outcome) for result in results),
+            "contents": Texts(result.content for result in results),
+            "reasons": Texts(result.reason for result in results),
+            "durations": Integers(round(result.duration_s * 1000) for result in results),
         }
         with map_database_errors():
             async with tenant_transaction(self._pool, caller.tenant_id) as connection:
@@ -78,11 +79,11 @@ class PostgresLedger:
 
 
 async def _claim(connection: Connection, caller: Caller, keys: Sequence[LedgerKey]) -> list[_Row]:
-    parameters = _parameters(caller, keys) | {"intents": [key.needs_intent for key in keys]}
+    parameters = _parameters(caller, keys) | {"intents": Booleans(key.needs_intent for key in keys)}
     rows: list[_Row] = await (await connection.execute(_CLAIM, parameters)).fetchall()
     answered = {row[0] for row in rows}
     if raced := [key.idempotency_key for key in keys if key.needs_intent and key.idempotency_key not in answered]:
-        rows += await (await connection.execute(_READ, {**parameters, "keys": raced})).fetchall()
+        rows += await (await connection.execute(_READ, {**parameters, "keys": Texts(raced)})).fetchall()
     return rows
 
 
@@ -91,9 +92,9 @@ def _parameters(caller: Caller, keys: Sequence[LedgerKey]) -> dict[str, Any]:
         "tenant": caller.tenant_id,
         "user": caller.user_id,
         "run": caller.run_id,
-        "keys": [key.idempotency_key for key in keys],
-        "tools": [key.tool for key in keys],
-        "digests": [key.arguments_digest for key in keys],
+        "keys": Texts(key.idempotency_key for key in keys),
+        "tools": Texts(key.tool for key in keys),
+        "digests": Blobs(key.arguments_digest for key in keys),
     }
 
 
