@@ -12,8 +12,8 @@ SERVER_KEY = "x-flotilla-server"
 MOST_CALLS = 2048
 """That a caller has open on one stream; what comes on top goes over plain gRPC.
 
-More than a process serves at once unless told to: grpc.aio takes in one plain call a turn of its loop, so that under
-load those on top of a bound would wait long behind the others.
+So high because grpc.aio takes in one plain call a turn of its loop: under load, those on top of the bound wait long
+behind the others.
 """
 MOST_SERVED_CALLS = 2 * MOST_CALLS
 """That a server serves on one stream: those that were given up may still be ending."""

@@ -113,7 +113,7 @@ class ServedStream:
         if call_id in self._calls:
             raise InvalidArgumentError("A call with this id is open.", field="frames.call_id")
         if len(self._calls) >= MOST_SERVED_CALLS:
-            self._answers.end(call_id, StatusCode.RESOURCE_EXHAUSTED, "too many calls on one stream")
+            self._answers.end(call_id, StatusCode.UNAVAILABLE, "too many calls on one stream")
             return
         call = self._calls[call_id] = ServedCall(call_id, opening, self._answers, self._context)
         task = call.start(self._find)
