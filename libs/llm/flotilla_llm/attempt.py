@@ -109,7 +109,7 @@ class Attempt:
 def _open_span(operation: Operation, attributes: dict[str, str | int]) -> Span:
     current = trace.get_current_span()
     caller = current.get_span_context()
-    if caller.is_valid and not caller.trace_flags.sampled:
+    if caller.is_valid and not caller.trace_flags.sampled and not current.is_recording():
         # Nobody records this trace.
         return current
     return _tracer.start_span(

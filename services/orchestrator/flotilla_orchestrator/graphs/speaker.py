@@ -55,7 +55,8 @@ class Ask:
 async def speak(speaker: Speaker, ask: Ask, run: RunContext, step: Step) -> ModelReply:
     """Makes the call with the whole history; the model layer trims it to the window of whichever route takes it."""
     tools = _tools(speaker, ask, run)
-    system = MessageDict(type="system", content=_system_text(speaker, ask, run, await run.recall()))
+    remembered = await run.recall() if _shows_memory(speaker, ask) else ""
+    system = MessageDict(type="system", content=_system_text(speaker, ask, run, remembered))
     turn = ModelTurn(
         messages=[system, *ask.messages],
         routes=speaker.routes,
@@ -86,6 +87,10 @@ def _system_text(speaker: Speaker, ask: Ask, run: RunContext, remembered: str) -
     if is_for_caller and "recalled" not in slots:
         blocks.append(recalled)
     return "\n\n".join(block for block in blocks if block)
+
+
+def _shows_memory(speaker: Speaker, ask: Ask) -> bool:
+    return ask.audience is not Audience.GRAPH or "recalled" in speaker.prompt.slots
 
 
 def _tools(speaker: Speaker, ask: Ask, run: RunContext) -> list[Mapping[str, Any]]:

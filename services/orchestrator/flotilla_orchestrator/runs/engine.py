@@ -98,8 +98,9 @@ class RunEngine:
         self._admit()
         began = time.perf_counter()
         start = Start(work, self._parts.recall.ask(new, work, release))
-        # One turn of the loop, in which the question leaves: the statement takes its time on this processor.
-        await asyncio.sleep(0)
+        if start.recalled is not None:
+            # One turn of the loop, in which the question leaves: the statement takes its time on this processor.
+            await asyncio.sleep(0)
         view = self._hub.open(new.run_id, is_new=True)
         try:
             accepted = await self._parts.writer.accept(new, begin=partial(self._begin_new, new, release, start))

@@ -33,7 +33,7 @@ class Recall:
     timeout_s: float = 1.0
 
     def ask(self, run: NewRun | OwnedRun, work: RunWork, release: Release) -> Recalled | None:
-        """Asks for what is remembered about the last question; None where the release or the person has no memory.
+        """Asks for what is remembered about the last question; None where there is no question, or no memory for it.
 
         It changes nothing, so a run may ask while it is still being accepted. Never cancelled: whoever waits for the
         acceptance may go away, the run does not.

@@ -56,7 +56,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is ready by the time that a new run is accepted."""
+    """What was begun for a new run before it is accepted."""
 
     work: RunWork
     recalled: Recalled | None
@@ -77,7 +77,7 @@ class RunExecution:
         began: float,
         start: Start | None = None,
     ) -> None:
-        """Takes what was made ready for the run where it was accepted."""
+        """Takes what was begun for the run where it was accepted."""
         self._run = run
         self._plan = plan
         self._parts = parts
