@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,9 +125,20 @@ def _build_steps() -> set[str]:
 def _forget_all_but(wanted: set[str]) -> None:
     """Every version is some gigabytes."""
     built = must(in_builder(["images", "--format", "{{.Name}}:{{.Tag}}"])).stdout.split()
-    loaded = must(in_image_store(["images", "ls", "-q"])).stdout.split()
     for name in sorted(set(built) - wanted):
         if name.startswith(f"{REPOSITORY}/"):
             must(in_builder(["rmi", "--force", name]))
-    if old := [name for name in loaded if name.startswith(f"{REPOSITORY}/") and name not in wanted]:
+    loaded = must(in_image_store(["images", "ls"])).stdout.splitlines()[1:]
+    digests = {fields[0]: fields[2] for fields in map(str.split, loaded)}
+    if old := _unwanted(digests, wanted):
         must(in_image_store(["images", "rm", *old]))
+
+
+def _unwanted(digests: Mapping[str, str], wanted: Collection[str]) -> list[str]:
+    """Returns the names of ours that nobody wants, and the ids under which the kubelet knows what no name is left for.
+
+    digests: of the images in the node's store, by name; an id is a name too, and keeps its image as names do.
+    """
+    old = {name for name in digests if name.startswith(f"{REPOSITORY}/") and name not in wanted}
+    kept = {digest for name, digest in digests.items() if name not in old and not name.startswith("sha256:")}
+    return sorted(old | {name for name, digest in digests.items() if name.startswith("sha256:") and digest not in kept})
