@@ -29,6 +29,10 @@ setup: .venv/ready ## Make .venv with everything, the flotilla command included
 up: setup ## Run the whole platform on this machine (Ctrl-C stops it)
 	@$(BIN)/flotilla up $(ARGS)
 
+.PHONY: down
+down: setup ## Stop a platform that was started with ARGS=--detach
+	@$(BIN)/flotilla down $(ARGS)
+
 .PHONY: check
 check: setup ## Format, lint, types, layers, contracts
 	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "run: make format"; exit 1; }
