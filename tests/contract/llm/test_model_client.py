@@ -83,7 +83,7 @@ async def test_consumer_that_stops_stops_the_model(
         task.cancel()
     await asyncio.wait([task])
 
-    await eventually(lambda: development_model.stats.cancelled == 1)
+    await eventually(lambda: development_model.stats.cancelled == 1, within_s=1)
     assert development_model.stats.active_streams == 0
 
 

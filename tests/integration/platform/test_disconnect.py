@@ -12,13 +12,12 @@ from fakes.interrupted_stream import expected_numbers, numbers, read_run, wait_u
 from fakes.running_platform import RunningPlatform
 
 COUNT = 300
-STOPPED_WITHIN_S = 3.0
-"""Half of the time that the answer would take."""
+STOPPED_WITHIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def stats_url(platform: RunningPlatform) -> str:
-    """Where the model says what it did; looked up before, because looking takes as long as stopping may."""
+    """Where the model says what it did; looked up before, because looking takes longer than stopping may."""
     (model,) = platform.processes("model")
     return f"http://127.0.0.1:{model['ports']['http']}/dev/stats"
 

@@ -37,7 +37,7 @@ def test_fact_is_recalled_on_another_thread_for_the_same_person_only(client: Ope
 
     say(client, FACT, user=person)
 
-    assert_recalled(client, user=person, patience_s=5)
+    assert_recalled(client, user=person, patience_s=2)
     assert "teal" not in say(client, QUESTION, user=other)
 
 

@@ -16,6 +16,8 @@ from flotilla.orchestrator.v1 import event_pb2, run_pb2
 from flotilla_common.postgres import Pool
 from flotilla_orchestrator.model import NewRun, RunStatus
 
+ENDED_WITHIN_S = 3
+"""After a cancel, whoever has to end the run."""
 CANCEL_GRACE_S = 1.5
 """How long an owner has to heed a cancel, as the store's statements say; a run that waits for a person has no owner."""
 LONG = "one two three four five six seven eight nine ten"
@@ -69,7 +71,7 @@ async def test_cancel_at_another_process_ends_the_run(stores: Stores, pool: Pool
         await asyncio.wait_for(holding.holding.wait(), 20)
 
         await cancel(stores, new, asked_at=other)
-        log = await read_all(view)
+        log = await read_all(view, timeout_s=ENDED_WITHIN_S)
 
     assert was_cancelled(log)
     assert await epochs_of(pool, new) == {1}
@@ -91,7 +93,7 @@ async def test_cancel_of_a_dead_owners_run_does_not_wait_for_its_lease(
             await connection.execute("UPDATE leases SET expires_at = now() + interval '1 hour'")
 
         await cancel(stores, new, asked_at=survivor)
-        log = await read_all(survivor.engine.watch(await read_run(stores, new)))
+        log = await read_all(survivor.engine.watch(await read_run(stores, new)), timeout_s=ENDED_WITHIN_S)
 
     assert was_cancelled(log)
     assert log[-1].failed.usage[0].input_tokens == 10
@@ -113,7 +115,7 @@ async def test_owner_that_does_not_heed_a_cancel_is_fenced(stores: Stores, tmp_p
         owner.engine._keeper.on_cancel(lambda run_id: None)
 
         await cancel(stores, new, asked_at=other)
-        log = await read_all(other.engine.watch(await read_run(stores, new)))
+        log = await read_all(other.engine.watch(await read_run(stores, new)), timeout_s=ENDED_WITHIN_S)
         deaf.go_on.set()
         await until(lambda: not owner.engine.owns(new.run_id))
 
@@ -153,6 +155,6 @@ async def test_cancel_wins_over_too_many_crashes(stores: Stores, pool: Pool, tmp
 
     async with engine_rig(stores, tmp_path, ScriptedModel(always(LONG))) as survivor:
         await cancel(stores, new, asked_at=survivor)
-        log = await read_all(survivor.engine.watch(await read_run(stores, new)))
+        log = await read_all(survivor.engine.watch(await read_run(stores, new)), timeout_s=ENDED_WITHIN_S)
 
     assert was_cancelled(log)
