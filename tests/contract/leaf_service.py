@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import grpc
+import pytest
 from flotilla_common.identity import Identity, IdentitySigner, IdentityVerifier, generate_key_pair
 from flotilla_common.rpc.channel import open_channel
 from flotilla_common.serve import open_server
@@ -17,6 +19,15 @@ from grpc import aio
 def person(*, tenant_id: UUID | None = None, remembers: bool = True, scopes: tuple[str, ...] = ()) -> Identity:
     """Returns somebody new, in a tenant of their own unless one is given."""
     return Identity(tenant_id=tenant_id or uuid4(), user_id=uuid4(), remembers=remembers, scopes=frozenset(scopes))
+
+
+async def code_of(call: Awaitable[object]) -> grpc.StatusCode:
+    """Returns how a call fails; one that does not is a failed test."""
+    with pytest.raises(aio.AioRpcError) as caught:
+        await call
+    code = caught.value.code()
+    assert isinstance(code, grpc.StatusCode)
+    return code
 
 
 @asynccontextmanager

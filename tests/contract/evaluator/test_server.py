@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from types import NoneType
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
 import grpc
 import pytest
-from contract.leaf_service import person
+from contract.leaf_service import code_of, person
 from flotilla.common.v1 import message_pb2
 from flotilla.evaluator.v1 import evaluator_service_pb2 as pb
 from flotilla.evaluator.v1 import evaluator_service_pb2_grpc as pb_grpc
@@ -17,7 +17,6 @@ from flotilla_common.errors import InvalidArgumentError, UnauthenticatedError
 from flotilla_common.identity import Identity, IdentitySigner
 from flotilla_common.request import acting_as
 from flotilla_common.rpc.batch import error_in
-from grpc import aio
 from prometheus_client import CollectorRegistry
 
 Evaluator: TypeAlias = "pb_grpc.EvaluatorServiceAsyncStub"
@@ -47,14 +46,6 @@ def observation(*, run_id: UUID | None = None, agent: str = "assistant", minute:
     message.duration.FromMilliseconds(250)
     message.finish_time.FromJsonString(f"2025-03-01T12:{minute:02}:00Z")
     return message
-
-
-async def code_of(call: Awaitable[object]) -> grpc.StatusCode:
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    code = caught.value.code()
-    assert isinstance(code, grpc.StatusCode)
-    return code
 
 
 async def test_observe_stores_and_scores(evaluator: Evaluator, registry: CollectorRegistry) -> None:

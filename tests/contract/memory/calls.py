@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
-import grpc
-import pytest
 from flotilla.common.v1 import message_pb2
 from flotilla.memory.v1 import memory_service_pb2 as pb
 from flotilla.memory.v1 import memory_service_pb2_grpc as pb_grpc
-from grpc import aio
 
 Memory: TypeAlias = "pb_grpc.MemoryServiceAsyncStub"
 
@@ -31,11 +27,3 @@ def turn(
 async def recalled(memory: Memory, question: str, *, thread_id: str = "") -> list[str]:
     response = await memory.LoadContext(pb.LoadContextRequest(question=question, thread_id=thread_id))
     return [found.text for found in response.memories]
-
-
-async def code_of(call: Awaitable[object]) -> grpc.StatusCode:
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    code = caught.value.code()
-    assert isinstance(code, grpc.StatusCode)
-    return code

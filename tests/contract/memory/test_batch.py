@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from contract.leaf_service import person
-from contract.memory.calls import Memory, code_of, turn
+from contract.leaf_service import code_of, person
+from contract.memory.calls import Memory, turn
 from contract.memory.conftest import WordEmbeddings
 from flotilla.memory.v1 import memory_service_pb2 as pb
 from flotilla_common.errors import (

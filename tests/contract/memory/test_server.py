@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
-from contract.leaf_service import person
-from contract.memory.calls import Memory, code_of, recalled, turn
+from contract.leaf_service import code_of, person
+from contract.memory.calls import Memory, recalled, turn
 from contract.memory.conftest import WordEmbeddings
 from flotilla.common.v1 import message_pb2
 from flotilla.memory.v1 import memory_service_pb2 as pb

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
 import grpc
 import orjson
 import pytest
-from contract.leaf_service import person
+from contract.leaf_service import code_of, person
 from contract.tool.conftest import RESULT_CAP_BYTES, Bank
 from flotilla.tool.v1 import tool_service_pb2 as pb
 from flotilla.tool.v1 import tool_service_pb2_grpc as pb_grpc
@@ -18,7 +17,6 @@ from flotilla_common.identity import Identity
 from flotilla_common.postgres import Pool, tenant_transaction
 from flotilla_common.request import acting_as
 from flotilla_tool.service import ToolService
-from grpc import aio
 
 Tool: TypeAlias = "pb_grpc.ToolServiceAsyncStub"
 ALL = ("calculator", "clock", "transfer", "save", "nothing")
@@ -39,14 +37,6 @@ def batch(*calls: pb.Invocation, allowed: tuple[str, ...] = ALL, run_id: UUID | 
 
 async def results(tool: Tool, *calls: pb.Invocation) -> list[pb.InvocationResult]:
     return list((await tool.InvokeBatch(batch(*calls))).results)
-
-
-async def code_of(call: Awaitable[object]) -> grpc.StatusCode:
-    with pytest.raises(aio.AioRpcError) as caught:
-        await call
-    code = caught.value.code()
-    assert isinstance(code, grpc.StatusCode)
-    return code
 
 
 async def test_list_tools_is_ordered_by_name(tool: Tool) -> None:
