@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from flotilla_common.rpc.trace_context import TRACEPARENT, enter_trace
-from flotilla_common.rpc.trace_context import extract as extract_span
+from flotilla_common.rpc.trace_context import TRACEPARENT, enter_trace, extract
 from opentelemetry import context, trace
-from opentelemetry.propagate import extract
-from opentelemetry.trace import TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 _tracer = trace.get_tracer("flotilla.orchestrator")
 
 
 def trace_of(traceparent: str | None) -> context.Context | None:
     """Returns the trace context of a stored W3C traceparent, or None when the run has none."""
-    return extract({"traceparent": traceparent}) if traceparent else None
+    caller = _caller(traceparent)
+    return None if caller is None else trace.set_span_in_context(NonRecordingSpan(caller))
 
 
 def is_recorded(traceparent: str | None) -> bool:
-    """Whether a stored trace is being recorded, as its last field, the flags, says."""
-    return traceparent is not None and bool(int(traceparent.rpartition("-")[2], 16) & TraceFlags.SAMPLED)
+    """Whether a stored trace is being recorded."""
+    caller = _caller(traceparent)
+    return caller is not None and caller.trace_flags.sampled
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def run_span(name: str, traceparent: str | None, attributes: Mapping[str, str | 
 
     For a task that does nothing else and ends with it.
     """
-    caller = extract_span({TRACEPARENT: traceparent}) if traceparent else None
+    caller = _caller(traceparent)
     if caller is not None and not caller.trace_flags.sampled:
         enter_trace(caller)
         yield
@@ -47,3 +47,7 @@ def in_trace_of(traceparent: str | None) -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+def _caller(traceparent: str | None) -> SpanContext | None:
+    return extract({TRACEPARENT: traceparent}) if traceparent else None
