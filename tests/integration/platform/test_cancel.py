@@ -37,10 +37,12 @@ def test_cancel_ends_the_run_of_an_owner_that_cannot(platform: RunningPlatform, 
         finally:
             if how is signal.SIGSTOP and hit:
                 platform.kill(hit[0], signal.SIGCONT)
-        query = "SELECT status FROM orchestrator.runs WHERE run_id = %s"
-        row = connection.execute(query, [chat.run_id]).fetchone()
+        row = connection.execute(
+            "SELECT status, finished_at - cancel_at < interval '3 s' FROM orchestrator.runs WHERE run_id = %s",
+            [chat.run_id],
+        ).fetchone()
 
-    assert row == (CANCELLED,)
+    assert row == (CANCELLED, True)
 
 
 def cancel(platform: RunningPlatform, run_id: str) -> bool:
