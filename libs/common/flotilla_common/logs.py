@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -20,6 +22,7 @@ from flotilla_common.settings import ProcessSettings
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("flotilla_log_fields", default=_NOTHING)
 _OWN = frozenset(RESERVED_ATTRS) | {"taskName", "color_message"}
+_LINES_TOGETHER_S = 0.02
 
 
 def bind_log_fields(**fields: object) -> None:
@@ -29,7 +32,7 @@ def bind_log_fields(**fields: object) -> None:
 
 def configure_logs(settings: ProcessSettings, service_name: str, stream: TextIO | None = None) -> None:
     """Sends all logs of the process to one stream, standard output unless told otherwise."""
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = GroupedLinesHandler(stream or sys.stdout)
     handler.addFilter(_add_context)
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter(static_fields={"service": service_name, "replica": settings.replica}))
@@ -37,9 +40,54 @@ def configure_logs(settings: ProcessSettings, service_name: str, stream: TextIO 
         handler.setFormatter(TextFormatter(service_name))
     # Asked for with every line otherwise, and no line shows them.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # Nor the place in the code; the library's chapter "Optimization" has this switch, too.
+    logging._srcfile = None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+
+
+class GroupedLinesHandler(logging.StreamHandler[TextIO]):
+    """Writes lines up to 20 ms later and all in one go, so that no answer waits for the line about it.
+
+    Whatever warns is written at once, with all that was logged before; so is what is logged outside an event loop. A
+    process that is killed loses the lines of its last moment, one that ends does not.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[logging.LogRecord] = []
+        self._flushed_by: asyncio.AbstractEventLoop | None = None
+        """The event loop that will write what waits; the next one does not rely on it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes a line."""
+        self._waiting.append(record)
+        loop = None if record.levelno >= logging.WARNING else _running_loop()
+        if loop is None:
+            self.flush()
+        elif self._flushed_by is not loop:
+            self._flushed_by = loop
+            loop.call_later(_LINES_TOGETHER_S, self.flush)
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        with self.lock or nullcontext():
+            waiting, self._waiting, self._flushed_by = self._waiting, [], None
+            if not waiting:
+                return
+            try:
+                self.stream.write("".join(map(self._line, waiting)))
+                self.stream.flush()
+            except Exception:  # noqa: BLE001 - as every handler of the library: the work goes on without its lines
+                self.handleError(waiting[-1])
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record) + self.terminator
+        except Exception:  # noqa: BLE001 - a line that cannot be written takes no other with it
+            self.handleError(record)
+            return ""
 
 
 class TextFormatter(logging.Formatter):
@@ -67,6 +115,13 @@ class JsonFormatter(OrjsonFormatter):
             if key not in _OWN:
                 log_data[key] = value
         log_data["time"] = datetime.fromtimestamp(record.created, UTC)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _add_context(record: logging.LogRecord) -> bool:

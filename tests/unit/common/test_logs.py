@@ -2,6 +2,8 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -78,7 +80,7 @@ async def test_bound_fields_belong_to_the_task_that_bound_them() -> None:
         log.info("working")
 
     await asyncio.gather(work("a"), work("b"))
-    log.info("idle")
+    log.warning("idle")
 
     assert [line.get("run_id") for line in lines(stream)] == ["a", "b", None]
     assert [line.get("thread_id") for line in lines(stream)] == ["t", "t", None]
@@ -109,3 +111,76 @@ def test_text_line_is_readable() -> None:
     log.info("thing happened", extra={"count": 3})
 
     assert stream.getvalue().endswith("INFO    memory flotilla.test: thing happened count=3\n")
+
+
+async def test_lines_of_a_moment_are_written_after_the_work_and_in_order() -> None:
+    stream = configured("json")
+
+    log.info("first")
+    log.info("second")
+    at_once = lines(stream)
+    async with asyncio.timeout(5):
+        while not lines(stream):  # noqa: ASYNC110 - a stream sends no event
+            await asyncio.sleep(0.001)
+
+    assert at_once == []
+    assert [line["message"] for line in lines(stream)] == ["first", "second"]
+
+
+async def test_warning_is_written_at_once_with_what_came_before() -> None:
+    stream = configured("json")
+
+    log.info("before")
+    log.warning("odd")
+
+    assert [line["message"] for line in lines(stream)] == ["before", "odd"]
+
+
+def test_line_of_an_event_loop_that_ended_is_written_with_the_next() -> None:
+    stream = configured("json")
+
+    async def work() -> None:
+        log.info("in the loop")
+
+    asyncio.run(work())
+    at_once = lines(stream)
+    log.info("after it")
+
+    assert at_once == []
+    assert [line["message"] for line in lines(stream)] == ["in the loop", "after it"]
+
+
+async def test_line_of_another_thread_is_written_at_once() -> None:
+    stream = configured("json")
+
+    await asyncio.to_thread(log.info, "outside of the loop")
+
+    assert [line["message"] for line in lines(stream)] == ["outside of the loop"]
+
+
+def test_process_that_ends_writes_what_waits() -> None:
+    program = """
+import asyncio, logging
+from flotilla_common.logs import configure_logs
+from flotilla_common.settings import ProcessSettings
+
+async def main():
+    logging.getLogger("flotilla.test").info("last words")
+
+configure_logs(ProcessSettings(), "memory")
+asyncio.run(main())
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert json.loads(done.stdout)["message"] == "last words"
+
+
+async def test_line_that_cannot_be_formatted_takes_no_other_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = configured("json")
+
+    log.info("one of %d", "words")
+    log.warning("fine")
+
+    assert [line["message"] for line in lines(stream)] == ["fine"]
+    assert "TypeError" in capsys.readouterr().err
