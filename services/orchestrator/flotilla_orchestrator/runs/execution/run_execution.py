@@ -101,6 +101,8 @@ class RunExecution:
             end = await self._conclude()
             self.stop.close()
             if end is not None and await self._parts.writer.finish(self.journal, end):
+                # Whoever waits for the answer goes first.
+                await asyncio.sleep(0)
                 self._note_end(end.status)
 
     async def _conclude(self) -> FinishedRun | None:
