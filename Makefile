@@ -56,7 +56,7 @@ chaos: setup ## Kill what serves, many times, and check every stream
 	@$(BIN)/pytest -q -s -m chaos tests/chaos $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure speed beside LiteLLM's proxy (installs it beside the checkout, once); takes minutes
+bench: setup ## Measure parts, then the whole beside LiteLLM's proxy (installed once); minutes, ARGS=--parts less than one
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: e2e

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
+import orjson
 import psutil
 
 _STOP_S = 10.0
+_ANSWER_S = 300.0
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 def free_port() -> int:
@@ -42,6 +48,30 @@ def running(
         _stop(process)
 
 
+@contextmanager
+def conversing(
+    module: str, *arguments: str, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Callable[..., Any]]:
+    """Runs a module until the block ends; yields a function that asks it a line of words and returns its JSON answer.
+
+    A module that ends with its standard input ends even with a benchmark that is killed.
+    """
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=errors, cwd=_ROOT, env={**os.environ, **(env or {})}, start_new_session=True,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        words_in, answers_out = process.stdin, process.stdout
+        try:
+            yield lambda *words: orjson.loads(_answer(process, words_in, answers_out, words, log))
+        finally:
+            _stop(process)
+
+
 def cpu_seconds(pids: Sequence[int]) -> float:
     """Returns user and system time of processes and all their descendants, in seconds; those that ended count no more.
 
@@ -64,6 +94,19 @@ def _process_seconds(pid: int) -> float:
     return sum(time.user + time.system for time in times)
 
 
+def _answer(
+    process: subprocess.Popen[bytes], words_in: IO[bytes], answers_out: IO[bytes], words: Sequence[object], log: Path
+) -> bytes:
+    try:
+        words_in.write(" ".join(map(str, words)).encode() + b"\n")
+        line = answers_out.readline() if select.select([answers_out], [], [], _ANSWER_S)[0] else b""
+    except BrokenPipeError:
+        line = b""
+    if not line:
+        raise RuntimeError(f"{process.args!r} does not answer; {_end_of(log)}")
+    return line
+
+
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path, wait_s: float) -> None:
     until = time.monotonic() + wait_s
     while time.monotonic() < until:
@@ -74,7 +117,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path, wai
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise RuntimeError(f"{process.args!r} is not ready; the end of its log:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"{process.args!r} is not ready; {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return f"the end of its log:\n{log.read_text()[-2000:]}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from benchmarks.crash import CrashOutcome
 from benchmarks.figures import median
+from benchmarks.parts.part import Comparison, PartOutcome
 from benchmarks.rounds import Outcome
 
 _HEAD = ("case", "peer", "chats", "errors", "chats/s", "CPU ms", "stores", "µs/token", "first p50", "p50", "p95", "p99")
+_PART_HEAD = ("part", "figure", "ours", "beside", "µs", "beside's", "ratio", "least", "greatest")
 
 
 def as_table(outcome: Outcome) -> str:
@@ -36,6 +38,13 @@ def as_table(outcome: Outcome) -> str:
     return "\n".join([*lines, *(f"  ! {text}" for text in examples[:3]), ""])
 
 
+def as_part_table(outcomes: Sequence[PartOutcome]) -> str:
+    """Returns a row for every figure of ours beside another side's, then what was wrong."""
+    rows = [(outcome.part, *_cells(compared)) for outcome in outcomes for compared in outcome.comparisons]
+    errors = [f"  ! {text}" for outcome in outcomes for text in outcome.errors]
+    return "\n".join([*_aligned([_PART_HEAD, *rows], names=4), *errors, ""])
+
+
 def crash_line(outcome: CrashOutcome) -> str:
     """Returns what became of the chats while orchestrators were killed."""
     return (
@@ -45,16 +54,28 @@ def crash_line(outcome: CrashOutcome) -> str:
     )
 
 
-def as_json(outcomes: Iterable[Outcome], crash: CrashOutcome | None) -> dict[str, Any]:
+def as_json(outcomes: Iterable[Outcome], crash: CrashOutcome | None, parts: Iterable[PartOutcome]) -> dict[str, Any]:
     """Returns everything that was measured."""
-    return {"cases": [asdict(outcome) for outcome in outcomes], "crash": asdict(crash) if crash else None}
+    return {
+        "parts": [{**asdict(part), "comparisons": list(map(asdict, part.comparisons))} for part in parts],
+        "cases": [asdict(outcome) for outcome in outcomes],
+        "crash": asdict(crash) if crash else None,
+    }
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _cells(compared: Comparison) -> Sequence[str]:
+    return (
+        compared.figure, compared.ours, compared.beside, f"{compared.ours_us:.1f}", f"{compared.beside_us:.1f}",
+        f"{compared.median:.2f}", f"{compared.least:.2f}", f"{compared.greatest:.2f}",
+    )  # fmt: skip
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, names: int = 2) -> list[str]:
+    """Returns rows as lines; names stand on the left of their columns, the figures after them on the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if at < 2 else cell.rjust(width)
+            cell.ljust(width) if at < names else cell.rjust(width)
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows

@@ -1,0 +1,1 @@
+"""Parts of the platform measured by themselves, each beside what it took the place of."""
