@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from flotilla_gateway.limits.window import LocalLimiter
 from flotilla_gateway.middleware.body import is_deeper
 from hypothesis import given
@@ -35,6 +36,17 @@ def test_depth_is_measured_right(value: Any, most: int, ascii_only: bool) -> Non
 
 def test_brackets_in_strings_are_no_depth() -> None:
     assert not is_deeper(json.dumps(["[" * 1000 + '"\\' + "{" * 1000]).encode(), 64)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "unit", [b'\\"', b'"', b'"\\', b"\\", b'\\\\"', b'"[', b"[", b'{"'], ids=lambda unit: unit.decode()
+)
+def test_depth_of_a_hostile_megabyte_is_known_soon(unit: bytes) -> None:
+    """Work that grows with the square of the body would take most of an hour."""
+    body = b"[" * 65 + unit * (1_000_000 // len(unit))
+
+    is_deeper(body, 64)
 
 
 @given(st.integers(1, 60), st.lists(st.floats(0, 20), max_size=200))

@@ -14,7 +14,8 @@ from flotilla_gateway.wires.reply import send_error
 _DISCARD_S = 1.0
 _MOST_DISCARDED_BYTES = 20_000_000
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string that nothing closes goes to the end: were it no match, each of its quotes would be tried to the end anew.
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _TO_PARENTHESES = bytes.maketrans(b"{}[]", b"()()")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
