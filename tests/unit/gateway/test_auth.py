@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from flotilla_common.errors import UnauthenticatedError, UnavailableError
 from flotilla_common.ids import new_id
+from flotilla_gateway.auth import api_keys
 from flotilla_gateway.auth.api_keys import ApiKeyAuthenticator
 from flotilla_gateway.auth.credentials import PREFIX_LENGTH, KeyHasher, is_plausible, mint_key, prefix_of
 from flotilla_gateway.model import ApiKey, AuditEntry, Origin, Principal, Scope, StoredKey
@@ -68,6 +69,34 @@ async def test_same_prefix_with_another_secret_is_refused() -> None:
 
     with pytest.raises(UnauthenticatedError):
         await authenticator.authenticate(text[:-1] + ("a" if text[-1] != "a" else "b"), ORIGIN)
+
+
+async def test_many_wrong_keys_push_no_right_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_keys, "MOST_REMEMBERED", 3)
+    store = CountingStore()
+    text, _ = await add_key(store)
+    authenticator = ApiKeyAuthenticator(store, HASHER, store.audit)
+    await authenticator.authenticate(text, ORIGIN)
+
+    for _ in range(10):
+        with pytest.raises(UnauthenticatedError):
+            await authenticator.authenticate(mint_key(), ORIGIN)
+    finds = store.finds
+    await authenticator.authenticate(text, ORIGIN)
+
+    assert store.finds == finds
+
+
+async def test_wrong_key_costs_one_lookup_a_while() -> None:
+    store, now = CountingStore(), 0.0
+    authenticator = ApiKeyAuthenticator(store, HASHER, store.audit, cache_s=2, clock=lambda: now)
+    wrong = mint_key()
+
+    for now in (0.0, 1.9, 2.1):  # noqa: B007 - the clock reads it
+        with pytest.raises(UnauthenticatedError):
+            await authenticator.authenticate(wrong, ORIGIN)
+
+    assert store.finds == 2
 
 
 async def test_busy_key_costs_one_lookup_a_while() -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from flotilla_common.errors import UnauthenticatedError
 
@@ -17,7 +18,8 @@ from flotilla_gateway.stores.keys import KeyStore
 
 logger = logging.getLogger(__name__)
 
-_MOST_REMEMBERED = 20_000
+MOST_REMEMBERED = 20_000
+Remembered = TypeVar("Remembered")
 
 
 class ApiKeyAuthenticator:
@@ -37,7 +39,9 @@ class ApiKeyAuthenticator:
         self._audit = audit
         self._cache_s = cache_s
         self._clock = clock
-        self._remembered: dict[bytes, tuple[float, ApiKey | None]] = {}
+        self._known: dict[bytes, tuple[float, ApiKey]] = {}
+        self._refused: dict[bytes, float] = {}
+        """Apart from the known ones, so that whoever tries keys pushes out nobody's."""
         self._lookups: dict[bytes, asyncio.Task[ApiKey | None]] = {}
 
     async def authenticate(self, credential: str, origin: Origin) -> Principal:
@@ -45,14 +49,18 @@ class ApiKeyAuthenticator:
         if not is_plausible(credential):
             raise _refused()
         key_hash = self._hasher.hash(credential)
-        remembered = self._remembered.get(key_hash)
-        if remembered is not None and remembered[0] > self._clock():
-            return _principal(remembered[1])
+        now = self._clock()
+        known = self._known.get(key_hash)
+        if known is not None and known[0] > now:
+            return _principal(known[1])
+        if self._refused.get(key_hash, now) > now:
+            raise _refused()
         return _principal(await self._look_up(key_hash, credential, origin))
 
     def forget(self) -> None:
         """Forgets all verdicts, so that a revocation on this replica works at once."""
-        self._remembered.clear()
+        self._known.clear()
+        self._refused.clear()
 
     async def _look_up(self, key_hash: bytes, credential: str, origin: Origin) -> ApiKey | None:
         # One query for all that wait for the same key; one of them going away must not end it for the rest.
@@ -71,13 +79,20 @@ class ApiKeyAuthenticator:
             await self._audit.append(_denied(key, refusal, origin))
         if refusal:
             logger.info("API key refused", extra={"reason": refusal, "address": origin.address})
-        self._remember(key_hash, None if refusal else key)
-        return None if refusal else key
+        until = self._clock() + self._cache_s
+        if key is None or refusal:
+            _put(self._refused, key_hash, until)
+            return None
+        _put(self._known, key_hash, (until, key))
+        return key
 
-    def _remember(self, key_hash: bytes, key: ApiKey | None) -> None:
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key_hash] = (self._clock() + self._cache_s, key)
+
+def _put(remembered: dict[bytes, Remembered], key_hash: bytes, what: Remembered) -> None:
+    """Remembers something in place of what was remembered longest ago when there is too much."""
+    remembered.pop(key_hash, None)
+    if len(remembered) >= MOST_REMEMBERED:
+        del remembered[next(iter(remembered))]
+    remembered[key_hash] = what
 
 
 def _principal(key: ApiKey | None) -> Principal:
