@@ -58,7 +58,7 @@ class FakeRun:
 
     @property
     def is_ended(self) -> bool:
-        return bool(self.log) and self.log[-1].WhichOneof("event") in ("done", "failed")
+        return bool(self.log) and self.log[-1].WhichOneof("event") in ("done", "failed", "interrupted")
 
 
 class FakeOrchestrator(pb_grpc.OrchestratorServiceServicer):
@@ -212,6 +212,11 @@ def failed(
     return events.RunEvent(failed=events.RunFailed(status=status, error=error))
 
 
+def interrupted() -> events.RunEvent:
+    """The end of the log of a run that waits for a person."""
+    return events.RunEvent(interrupted=events.RunInterrupted(interrupt_id="i-1", value_json=b"{}"))
+
+
 def restarted(*message_ids: str) -> events.RunEvent:
     """The reply is begun anew."""
     return events.RunEvent(reply_restarted=events.ReplyRestarted(attempt=2, message_ids=message_ids))
@@ -288,6 +293,8 @@ def _as_run(run: FakeRun) -> runs.Run:
         shown.finish_reason = last.done.finish_reason
         shown.answer.CopyFrom(last.done.answer)
         shown.usage.extend(last.done.usage)
+    if last.HasField("interrupted"):
+        shown.status = runs.RUN_STATUS_WAITING
     if last.HasField("failed"):
         shown.status = last.failed.status
         shown.error.CopyFrom(last.failed.error)

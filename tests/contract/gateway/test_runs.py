@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import httpx
 import openai
 import pytest
 from fakes.gateway import RunningGateway
-from fakes.orchestrator import Cut, FakeOrchestrator, Pause, done, failed, token
+from fakes.orchestrator import Cut, FakeOrchestrator, Pause, done, failed, interrupted, token
+from flotilla.orchestrator.v1 import event_pb2 as events
 from openai import AsyncOpenAI
 
 ASK: Any = [{"role": "user", "content": "Hello?"}]
@@ -170,6 +172,42 @@ async def test_events_are_replayed_after_a_number(
     assert ids == list(range(first, 6))
     assert body.startswith("retry: 1000\n")
     assert '"type":"done"' in body.splitlines()[-2]
+
+
+@pytest.mark.parametrize("end", [done("Hi."), failed("step_limit"), interrupted()], ids=["done", "failed", "waiting"])
+async def test_who_has_read_all_of_a_run_that_is_over_is_told_not_to_come_back(
+    gateway: RunningGateway, client: AsyncOpenAI, orchestrator: FakeOrchestrator, end: events.RunEvent
+) -> None:
+    orchestrator.script = lambda _: [token("Hi."), end]
+    with contextlib.suppress(openai.APIError):
+        await client.chat.completions.create(model="assistant", messages=ASK)
+    url = f"{gateway.url}/v1/runs/{orchestrator.last.request.run_id}/events"
+
+    async with httpx.AsyncClient(headers={"x-api-key": client.api_key}, timeout=5) as http:
+        whole = await http.get(url)
+        rest = await http.get(url, headers={"Last-Event-ID": "3"})
+
+    assert [line for line in whole.text.splitlines() if line.startswith("id: ")] == ["id: 1", "id: 2", "id: 3"]
+    assert (rest.status_code, rest.content) == (204, b"")
+
+
+async def test_events_of_a_run_that_begins_to_wait_end_there(
+    gateway: RunningGateway, client: AsyncOpenAI, orchestrator: FakeOrchestrator
+) -> None:
+    pause = Pause()
+    orchestrator.script = lambda _: [token("a"), pause, interrupted()]
+    chat = asyncio.create_task(client.chat.completions.create(model="assistant", messages=ASK))
+    run_id = await started(orchestrator)
+
+    async with httpx.AsyncClient(headers={"x-api-key": client.api_key}, timeout=5) as http:
+        watching = asyncio.create_task(http.get(f"{gateway.url}/v1/runs/{run_id}/events"))
+        pause.gate.set()
+        body = (await watching).text
+    with pytest.raises(openai.APIStatusError):
+        await chat
+
+    assert '"type":"interrupted"' in body.splitlines()[-2]
+    assert "event: error" not in body
 
 
 async def test_events_go_on_after_a_broken_stream(

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _REATTACHED = Counter("flotilla_gateway_reattached_total", "Streams of running runs that were opened anew.")
 _END_S = 1.0
+_ENDS = frozenset({"done", "failed", "interrupted"})
 _HOPELESS = (
     NotFoundError,
     PermissionDeniedError,
@@ -69,6 +70,7 @@ class RunFollower:
         self._patience = patience
         self._last = 0
         self._ended = False
+        self._is_over = False
         self._first: list[RunEvent] = []
         self._stream: AsyncGenerator[Sequence[RunEvent], None] | None = None
         self.run_id = ""
@@ -100,13 +102,17 @@ class RunFollower:
             if not await waits.next():
                 raise UnavailableError("No orchestrator accepted the run.", reason="orchestrator_away", retry_after_s=1)
 
-    def watch(self, run_id: str, *, after_sequence: int) -> None:
-        """Follows a run that exists already, after a sequence number."""
+    def watch(self, run_id: str, *, after_sequence: int, is_over: bool = False) -> None:
+        """Follows a run that exists already, after a sequence number.
+
+        is_over: nothing is added to its log any more, so that there may be nothing left to read.
+        """
         self.run_id = run_id
         self._last = after_sequence
+        self._is_over = is_over
 
     async def events(self) -> AsyncGenerator[Sequence[RunEvent], None]:
-        """Yields batches of events until the terminal one.
+        """Yields batches of events until one ends the log, or until nothing is left of a run that is over.
 
         Raises UnavailableError when streams kept breaking for longer than patience lasts.
         """
@@ -145,7 +151,7 @@ class RunFollower:
         self._stream = stream
         silence = Silence(self._patience.silence_s)
         try:
-            while (batch := await _next(stream, silence)) is not None:
+            while (batch := await silence.ended_by(anext(stream, None))) is not None:
                 fresh = self._fresh(batch)
                 if fresh is None:
                     # Something is missing: the next stream begins after what we have.
@@ -155,6 +161,9 @@ class RunFollower:
                 if self._ended:
                     await _read_to_end(stream)
                     return
+            self._ended = self._is_over
+        except TimeoutError:
+            """Nothing came for too long: the next stream begins after what we have."""
         finally:
             silence.close()
             self._stream = None
@@ -180,7 +189,7 @@ class RunFollower:
             if batch[0].sequence != self._last + 1:
                 return None
         self._last = batch[-1].sequence
-        self._ended = is_terminal(batch[-1])
+        self._ended = ends_the_log(batch[-1])
         return batch
 
 
@@ -219,9 +228,9 @@ async def _read_to_end(stream: AsyncGenerator[Sequence[RunEvent], None]) -> None
         return
 
 
-def is_terminal(event: RunEvent) -> bool:
-    """Whether nothing comes after this event."""
-    return event.HasField("done") or event.HasField("failed")
+def ends_the_log(event: RunEvent) -> bool:
+    """Whether nothing comes after this event. A run that waits for a person goes on as another run."""
+    return event.WhichOneof("event") in _ENDS
 
 
 def _unavailable(error: FlotillaError) -> UnavailableError:

@@ -54,6 +54,7 @@ def _add_raw_paths(document: dict[str, Any]) -> None:
     chat = _operation("Answers a conversation by an agent.", ["application/json", "text/event-stream"], tag="OpenAI")
     embeddings = _operation("Embeds texts.", ["application/json"], tag="OpenAI")
     events = _operation("Streams a run's event log.", ["text/event-stream"], tag="Operations")
+    events["responses"]["204"] = {"description": "The run is over and nothing comes after that event."}
     events["parameters"] = [
         {"name": "run_id", "in": "path", "required": True, "schema": {"type": "string"}},
         {"name": "after", "in": "query", "schema": {"type": "integer", "minimum": 0}},

@@ -28,6 +28,12 @@ async def send_json(send: Send, body: bytes, *, status: int = 200, headers: Iter
     await send({"type": "http.response.body", "body": body})
 
 
+async def send_nothing(send: Send) -> None:
+    """Sends 204, a reply without a body."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def send_error(scope: Scope, send: Send, error: FlotillaError) -> None:
     """Sends an error in the shape of the wire that owns the path."""
     await send_json(

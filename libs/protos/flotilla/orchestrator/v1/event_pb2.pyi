@@ -72,7 +72,9 @@ class RunEvent(_message.Message):
     @_builtins.property
     def state(self) -> Global___StateCommitted: ...
     @_builtins.property
-    def interrupted(self) -> Global___RunInterrupted: ...
+    def interrupted(self) -> Global___RunInterrupted:
+        """Ends the log: an answer to it is a run of its own."""
+
     @_builtins.property
     def reply_restarted(self) -> Global___ReplyRestarted: ...
     @_builtins.property

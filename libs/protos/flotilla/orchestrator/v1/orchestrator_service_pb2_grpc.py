@@ -124,7 +124,7 @@ class OrchestratorServiceServicer:
         """Accepts a run and streams its event log from the first event. The run row is committed before anything is sent.
 
         The stream is only a view: losing it, cancelling it or its deadline ends the watching and never the run. Ends with OK
-        after a terminal event. Safe to retry with the same run_id: a run that exists already is watched from its first event.
+        after the event that ends the log. Safe to retry with the same run_id: a run that exists already is watched from its first event.
         With an idempotency key in metadata, an earlier run of the same tenant, wire and key is watched in its place; the
         accepted event says which run it is.
         Fails with NOT_FOUND if the agent, release or thread does not exist, ABORTED (reason thread_busy) if another run works
@@ -136,7 +136,8 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """Streams a run's event log after a sequence number, and goes on live. Ends with OK after a terminal event. Safe to retry.
+        """Streams a run's event log after a sequence number, and goes on live. Ends with OK after the event that ends the log
+        (done, failed or interrupted), or at once where the run is over and nothing is left of its log. Safe to retry.
 
         Fails with NOT_FOUND if the run does not exist.
         """

@@ -40,7 +40,7 @@ class OrchestratorServiceStub:
     """Accepts a run and streams its event log from the first event. The run row is committed before anything is sent.
 
     The stream is only a view: losing it, cancelling it or its deadline ends the watching and never the run. Ends with OK
-    after a terminal event. Safe to retry with the same run_id: a run that exists already is watched from its first event.
+    after the event that ends the log. Safe to retry with the same run_id: a run that exists already is watched from its first event.
     With an idempotency key in metadata, an earlier run of the same tenant, wire and key is watched in its place; the
     accepted event says which run it is.
     Fails with NOT_FOUND if the agent, release or thread does not exist, ABORTED (reason thread_busy) if another run works
@@ -48,7 +48,8 @@ class OrchestratorServiceStub:
     INVALID_ARGUMENT naming the field if the input does not fit the thread.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_orchestrator_service_pb2.WatchRunRequest, _orchestrator_service_pb2.WatchRunResponse]
-    """Streams a run's event log after a sequence number, and goes on live. Ends with OK after a terminal event. Safe to retry.
+    """Streams a run's event log after a sequence number, and goes on live. Ends with OK after the event that ends the log
+    (done, failed or interrupted), or at once where the run is over and nothing is left of its log. Safe to retry.
 
     Fails with NOT_FOUND if the run does not exist.
     """
@@ -116,7 +117,7 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     """Accepts a run and streams its event log from the first event. The run row is committed before anything is sent.
 
     The stream is only a view: losing it, cancelling it or its deadline ends the watching and never the run. Ends with OK
-    after a terminal event. Safe to retry with the same run_id: a run that exists already is watched from its first event.
+    after the event that ends the log. Safe to retry with the same run_id: a run that exists already is watched from its first event.
     With an idempotency key in metadata, an earlier run of the same tenant, wire and key is watched in its place; the
     accepted event says which run it is.
     Fails with NOT_FOUND if the agent, release or thread does not exist, ABORTED (reason thread_busy) if another run works
@@ -124,7 +125,8 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     INVALID_ARGUMENT naming the field if the input does not fit the thread.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_orchestrator_service_pb2.WatchRunRequest, _orchestrator_service_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """Streams a run's event log after a sequence number, and goes on live. Ends with OK after a terminal event. Safe to retry.
+    """Streams a run's event log after a sequence number, and goes on live. Ends with OK after the event that ends the log
+    (done, failed or interrupted), or at once where the run is over and nothing is left of its log. Safe to retry.
 
     Fails with NOT_FOUND if the run does not exist.
     """
@@ -195,7 +197,7 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts a run and streams its event log from the first event. The run row is committed before anything is sent.
 
         The stream is only a view: losing it, cancelling it or its deadline ends the watching and never the run. Ends with OK
-        after a terminal event. Safe to retry with the same run_id: a run that exists already is watched from its first event.
+        after the event that ends the log. Safe to retry with the same run_id: a run that exists already is watched from its first event.
         With an idempotency key in metadata, an earlier run of the same tenant, wire and key is watched in its place; the
         accepted event says which run it is.
         Fails with NOT_FOUND if the agent, release or thread does not exist, ABORTED (reason thread_busy) if another run works
@@ -209,7 +211,8 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_service_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_orchestrator_service_pb2.WatchRunResponse], _abc.AsyncIterator[_orchestrator_service_pb2.WatchRunResponse]]:
-        """Streams a run's event log after a sequence number, and goes on live. Ends with OK after a terminal event. Safe to retry.
+        """Streams a run's event log after a sequence number, and goes on live. Ends with OK after the event that ends the log
+        (done, failed or interrupted), or at once where the run is over and nothing is left of its log. Safe to retry.
 
         Fails with NOT_FOUND if the run does not exist.
         """

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from flotilla_gateway import model
 from flotilla_gateway.clients.orchestrator import Orchestrator
 from flotilla_gateway.runs.cancel import Canceller
-from flotilla_gateway.runs.follow import Patience, RunFollower, is_terminal
+from flotilla_gateway.runs.follow import Patience, RunFollower, ends_the_log
 from flotilla_gateway.wires.door import Door, header
 from flotilla_gateway.wires.gone import finished_before_gone
 from flotilla_gateway.wires.openai.errors import RunEndedError, model_not_found
@@ -110,7 +110,7 @@ async def _stream(send: Send, chat: ChatCompletionRequest, accepted: RunAccepted
                     frames = chunks.feed(events)
                     if frames:
                         await stream.write(frames)
-                    if chunks.is_ended and not is_terminal(events[-1]):
+                    if chunks.is_ended and not ends_the_log(events[-1]):
                         break
         except FlotillaError as error:
             await stream.write(chunks.error(RunEndedError(error)))

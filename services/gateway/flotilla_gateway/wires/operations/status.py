@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
@@ -13,6 +14,9 @@ from fastapi.responses import JSONResponse
 
 Probe = Callable[[], Awaitable[object]]
 _PROBE_TIMEOUT_S = 2.0
+_WATCH_INTERVAL_S = 3.0
+_BELIEVED_S = 10.0
+"""An answer as old as this says nothing any more: the event loop stands still, or nobody watches."""
 
 
 class Readiness:
@@ -24,6 +28,22 @@ class Readiness:
         self._probes = {**needed, **useful}
         self._needed = frozenset(needed)
         self._is_draining = is_draining
+        self._ready_until = -math.inf
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the last report said ready. It asks nobody and may be read in any thread.
+
+        While `watch` runs, a dependency that goes or comes back shows within 5 s (the interval and a probe's time-out),
+        a drain at once, and an event loop that stands still after 10 s.
+        """
+        return time.monotonic() < self._ready_until and not self._is_draining()
+
+    async def watch(self) -> None:
+        """Reports every few seconds until it is cancelled, so that `is_ready` is true to facts also while nobody asks."""
+        while True:
+            await self.report()
+            await asyncio.sleep(_WATCH_INTERVAL_S)
 
     async def report(self) -> tuple[bool, dict[str, Any]]:
         """Returns whether the gateway is ready, and each dependency's state and latency."""
@@ -31,6 +51,7 @@ class Readiness:
         dependencies = dict(zip(self._probes, found, strict=True))
         draining = self._is_draining()
         up = all(dependencies[name]["state"] == "up" for name in self._needed)
+        self._ready_until = time.monotonic() + _BELIEVED_S if up else -math.inf
         status = "draining" if draining else "ready" if up else "unready"
         return up and not draining, {"status": status, "dependencies": dependencies}
 
