@@ -5,12 +5,11 @@ backoffLimit: {{ $migration.backoffLimit }}
 activeDeadlineSeconds: {{ $migration.activeDeadlineSeconds }}
 template:
   metadata:
-    labels:
-      {{- include "flotilla.selectorLabels" . | nindent 6 }}
+    {{- include "flotilla.podMetadata" . | nindent 4 }}
   spec:
     restartPolicy: Never
     {{- include "flotilla.podBasics" . | nindent 4 }}
-    {{- with include "flotilla.waitForDatabase" (dict "root" .root "service" "gateway" "color" .color) | trim }}
+    {{- with include "flotilla.waitForDatabase" (dict "root" .root "service" "gateway" "color" .color "resources" $migration.resources) | trim }}
     {{- . | nindent 4 }}
     {{- end }}
     containers:

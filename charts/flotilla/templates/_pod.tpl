@@ -17,6 +17,45 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end -}}
 
+{{/*
+Labels and annotations of a pod: .version, .annotations, and what the values add. Pods that are no service's, hooks and
+helpers, take what `defaults` says, here and in their placement.
+*/}}
+{{- define "flotilla.podMetadata" -}}
+{{- $values := .values | default .root.Values.defaults -}}
+labels:
+  {{- include "flotilla.selectorLabels" . | nindent 2 }}
+  {{- with .version }}
+  app.kubernetes.io/version: {{ . | quote }}
+  {{- end }}
+  {{- with mergeOverwrite (dict) .root.Values.commonLabels $values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with mergeOverwrite (dict) $values.podAnnotations (.annotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "flotilla.placement" -}}
+{{- $values := .values | default .root.Values.defaults -}}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
 {{- define "flotilla.podBasics" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -26,6 +65,7 @@ dnsConfig:
   options:
     - { name: ndots, value: "2" }
 {{- include "flotilla.pullSecrets" .root }}
+{{- include "flotilla.placement" . }}
 {{- end -}}
 
 {{- define "flotilla.tmpVolume" -}}
@@ -33,7 +73,10 @@ dnsConfig:
   emptyDir: { sizeLimit: {{ .size | default "64Mi" }} }
 {{- end -}}
 
-{{/* The bundled Postgres starts beside everything else: wait for it instead of failing and being restarted. */}}
+{{/*
+The bundled Postgres starts beside everything else: wait for it instead of failing and being restarted. .resources are
+those of what waits, so that waiting costs the pod nothing.
+*/}}
 {{- define "flotilla.waitForDatabase" -}}
 {{- if .root.Values.postgres.enabled }}
 initContainers:
@@ -54,7 +97,6 @@ initContainers:
     securityContext:
       {{- include "flotilla.containerSecurity" . | nindent 6 }}
     resources:
-      requests: { cpu: 10m, memory: 32Mi }
-      limits: { memory: 64Mi }
+      {{- toYaml .resources | nindent 6 }}
 {{- end }}
 {{- end -}}

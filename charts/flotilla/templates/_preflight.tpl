@@ -23,8 +23,7 @@ helm.sh/hook-output-log-policy: hook-failed
   securityContext:
     {{- include "flotilla.containerSecurity" . | nindent 4 }}
   resources:
-    requests: { cpu: 10m, memory: 64Mi }
-    limits: { memory: 256Mi }
+    {{- toYaml (.root.Values.preflight.resources | default .root.Values.migration.resources) | nindent 4 }}
   volumeMounts:
     - { name: script, mountPath: /etc/flotilla/preflight, readOnly: true }
     {{- include "flotilla.mounts" . | nindent 4 }}
@@ -65,8 +64,7 @@ helm.sh/hook-output-log-policy: hook-failed
   securityContext:
     {{- include "flotilla.containerSecurity" . | nindent 4 }}
   resources:
-    requests: { cpu: 10m, memory: 32Mi }
-    limits: { memory: 64Mi }
+    {{- toYaml (.root.Values.preflight.resources | default .root.Values.migration.resources) | nindent 4 }}
   volumeMounts:
     - { name: script, mountPath: /etc/flotilla/preflight, readOnly: true }
     - { name: migration-secrets, mountPath: {{ include "flotilla.secretsDir" . }}, readOnly: true }

@@ -27,25 +27,17 @@ spec:
 
 {{- define "flotilla.podTemplate" -}}
 metadata:
-  labels:
-    {{- include "flotilla.selectorLabels" . | nindent 4 }}
-    app.kubernetes.io/version: {{ include "flotilla.tag" . | trunc 63 | quote }}
-    {{- with .values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
-  annotations:
-    checksum/config: {{ include "flotilla.configChecksum" . }}
-    {{- with .values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+  {{- $version := include "flotilla.tag" . | trunc 63 }}
+  {{- $annotations := dict "checksum/config" (include "flotilla.configChecksum" .) }}
+  {{- include "flotilla.podMetadata" (merge (dict "version" $version "annotations" $annotations) .) | nindent 2 }}
 spec:
   serviceAccountName: {{ include "flotilla.name" .root }}-{{ .service }}
   terminationGracePeriodSeconds: {{ add .values.drain.maxSeconds .values.drain.delaySeconds 30 }}
   {{- include "flotilla.podBasics" . | nindent 2 }}
-  {{- with include "flotilla.placement" . | trim }}
+  {{- with include "flotilla.topologySpread" . | trim }}
   {{- . | nindent 2 }}
   {{- end }}
-  {{- with include "flotilla.waitForDatabase" . | trim }}
+  {{- with include "flotilla.waitForDatabase" (merge (dict "resources" .values.resources) .) | trim }}
   {{- . | nindent 2 }}
   {{- end }}
   containers:
@@ -156,7 +148,7 @@ livenessProbe:
 {{- end -}}
 {{- end -}}
 
-{{- define "flotilla.placement" -}}
+{{- define "flotilla.topologySpread" -}}
 {{- if .values.topologySpread.enabled }}
 topologySpreadConstraints:
 {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
@@ -168,20 +160,5 @@ topologySpreadConstraints:
         {{- include "flotilla.selectorLabels" $ | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
 {{- end }}
-{{- end }}
-{{- with .values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
