@@ -20,6 +20,7 @@ from flotilla_llm.routes import Route
 
 _KEY_LIFE_S = 60
 _LAST_CHUNK_S = 0.05
+_LARGEST_REPLY_BYTES = 64 * 1024 * 1024
 
 
 class OpenAIConnection:
@@ -36,11 +37,12 @@ class OpenAIConnection:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamPart, None]:
         """Yields one attempt's parts; closing the iterator closes the connection, which stops the provider."""
         started_at = asyncio.get_running_loop().time()
+        timeouts = self.route.timeouts
         body = chat_body(self.route, request, stream=True)
         with map_transport_errors():
-            async with self._post("/chat/completions", body, self.route.timeouts.first_token_s) as response:
-                await raise_for_status(response)
-                with Watchdog(response, self.route.timeouts, started_at) as watchdog:
+            head_by = started_at + min(timeouts.first_token_s, timeouts.total_s)
+            async with self._post("/chat/completions", body, head_by) as response:
+                with Watchdog(response, timeouts, started_at) as watchdog:
                     reader = StreamReader()
                     async with aclosing(_read_parts(response, reader, watchdog)) as batches:
                         async for batch in batches:
@@ -65,14 +67,15 @@ class OpenAIConnection:
             return read_embeddings(orjson.loads(reply), self.route, texts)
 
     async def _fetch(self, path: str, body: bytes) -> bytes:
+        until = asyncio.get_running_loop().time() + self.route.timeouts.total_s
         with map_transport_errors():
-            async with asyncio.timeout(self.route.timeouts.total_s), self._post(path, body, None) as response:
-                await raise_for_status(response)
-                return await response.read()
+            async with self._post(path, body, until) as response:
+                return await _read_whole(response, until)
 
     @asynccontextmanager
-    async def _post(self, path: str, body: bytes, headers_s: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with asyncio.timeout(headers_s):
+    async def _post(self, path: str, body: bytes, head_by: float) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yields the response once its head says that there is a reply, or raises what else it says, by that time."""
+        async with asyncio.timeout_at(head_by):
             response = await self._session.post(
                 self.route.base_url + path,
                 data=body,
@@ -83,6 +86,7 @@ class OpenAIConnection:
                 allow_redirects=False,
             )
         try:
+            await raise_for_status(response, head_by)
             yield response
         finally:
             # A connection that still owes bytes is closed by this, others go back to the pool.
@@ -110,6 +114,20 @@ async def _read_parts(
             yield parts
         if not chunk:
             return
+
+
+async def _read_whole(response: aiohttp.ClientResponse, until: float) -> bytes:
+    if response.content.is_eof():
+        # A short reply mostly came with its head: nothing is left to wait for.
+        return response.content.read_nowait()
+    blocks, size = [], 0
+    async with asyncio.timeout_at(until):
+        while block := await response.content.readany():
+            blocks.append(block)
+            size += len(block)
+            if size > _LARGEST_REPLY_BYTES:
+                raise failure("model_bad_reply", "The model provider's reply is too large.")
+    return b"".join(blocks)
 
 
 async def _read_last_chunk(response: aiohttp.ClientResponse) -> None:

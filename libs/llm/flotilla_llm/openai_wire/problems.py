@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,6 +19,8 @@ _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
 _CONTEXT_PHRASES = ("maximum context length", "context window", "prompt is too long")
 _FILTER_CODES = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _MESSAGE_LENGTH = 500
+_ERROR_BODY_S, _ERROR_BODY_BYTES = 5.0, 64 * 1024
+"""How long and how far an error's body is read: its status alone says most."""
 
 
 @contextmanager
@@ -44,12 +47,12 @@ def map_shape_errors() -> Iterator[None]:
         raise failure("model_bad_reply", "The model provider sent something that is not the OpenAI wire.") from exc
 
 
-async def raise_for_status(response: aiohttp.ClientResponse) -> None:
-    """Raises the error that a reply other than 2xx stands for."""
+async def raise_for_status(response: aiohttp.ClientResponse, until: float) -> None:
+    """Raises the error that a reply other than 2xx stands for, by what comes of its body until that loop time."""
     if response.status < 300:
         return
     try:
-        body = orjson.loads(await response.read())
+        body = orjson.loads(await _error_body(response, until))
     except orjson.JSONDecodeError:
         body = {}
     raise provider_error(response.status, error_in(body), retry_after_s(response.headers))
@@ -105,6 +108,16 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+async def _error_body(response: aiohttp.ClientResponse, until: float) -> bytes:
+    body = b""
+    patience_ends_at = asyncio.get_running_loop().time() + _ERROR_BODY_S
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout_at(min(until, patience_ends_at)):
+            while chunk := await response.content.read(_ERROR_BODY_BYTES - len(body)):
+                body += chunk
+    return body
 
 
 def _refusal(code: str, said: str) -> FlotillaError:
