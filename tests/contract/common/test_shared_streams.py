@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("transport", ["shared"], indirect=True)
 
 def calls_in_memory() -> list[Any]:
     gc.collect()
-    return [thing for thing in gc.get_objects() if type(thing).__name__ in ("UnaryCall", "ServedCall")]
+    return [thing for thing in gc.get_objects() if type(thing).__name__ in ("UnaryCall", "ServedStreamCall")]
 
 
 async def test_calls_go_over_shared_streams(serve: Serve) -> None:

@@ -18,7 +18,7 @@ from flotilla_common.rpc.call import Context
 from flotilla_common.rpc.failure import INTERNAL_MESSAGE
 from flotilla_common.rpc.multiplex.answers import Answers
 from flotilla_common.rpc.multiplex.bounds import MOST_SERVED_CALLS, SERVER_KEY
-from flotilla_common.rpc.multiplex.served_call import Find, Handler, ServedCall
+from flotilla_common.rpc.multiplex.served_stream_call import Find, Handler, ServedStreamCall
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class ServedStream:
         self._find = find
         self._context = context
         self._answers = Answers(context)
-        self._calls: dict[int, ServedCall] = {}
+        self._calls: dict[int, ServedStreamCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.say_goodbye = self._answers.say_goodbye
 
@@ -115,7 +115,7 @@ class ServedStream:
         if len(self._calls) >= MOST_SERVED_CALLS:
             self._answers.end(call_id, StatusCode.UNAVAILABLE, "too many calls on one stream")
             return
-        call = self._calls[call_id] = ServedCall(call_id, opening, self._answers, self._context)
+        call = self._calls[call_id] = ServedStreamCall(call_id, opening, self._answers, self._context)
         task = call.start(self._find)
         self._tasks.add(task)
         task.add_done_callback(partial(self._forget, call_id))

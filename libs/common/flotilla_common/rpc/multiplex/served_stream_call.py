@@ -21,7 +21,7 @@ _LATE_S = 0.002
 """Timers count whole milliseconds and may be early by one; a deadline never is."""
 
 
-class ServedCall:
+class ServedStreamCall:
     """A call with one request, from its opening to its end."""
 
     _is_late = False
