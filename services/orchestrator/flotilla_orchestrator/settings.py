@@ -11,7 +11,7 @@ from pydantic import DirectoryPath, Field, FilePath, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from flotilla_orchestrator.runs.engine import EngineLimits
-from flotilla_orchestrator.runs.event_log.writer import WriterTimes
+from flotilla_orchestrator.runs.event_log.store_calls import WriterTimes
 from flotilla_orchestrator.runs.lease import LeaseTimes
 from flotilla_orchestrator.runs.process import EngineTimes
 

@@ -16,8 +16,9 @@ from flotilla_orchestrator.clients.tool import ToolClient
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
 from flotilla_orchestrator.model import OutboxKind
 from flotilla_orchestrator.runs.engine import EngineLimits, Neighbours, RunEngine
+from flotilla_orchestrator.runs.event_log.store_calls import WriterTimes
 from flotilla_orchestrator.runs.event_log.watch import WatchHub
-from flotilla_orchestrator.runs.event_log.writer import GroupWriter, WriterTimes
+from flotilla_orchestrator.runs.event_log.writer import GroupWriter
 from flotilla_orchestrator.runs.execution.recall import Recall
 from flotilla_orchestrator.runs.execution.run_execution import Parts
 from flotilla_orchestrator.runs.execution.thread_states import ThreadStates

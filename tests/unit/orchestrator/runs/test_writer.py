@@ -12,17 +12,19 @@ from uuid import UUID
 import pytest
 from fakes.run_engine import decoded, until
 from fakes.run_stores import Stores, stores_in_memory
-from fakes.runs import finished, new_run
-from flotilla_common.errors import UnavailableError
+from fakes.runs import checkpoint, finished, new_run
+from flotilla_common.errors import ResourceExhaustedError, UnavailableError
 from flotilla_common.ids import new_id
-from flotilla_orchestrator.model import NewRun, StoredEvent
+from flotilla_orchestrator.model import NewRun, RunStatus, StoredEvent
 from flotilla_orchestrator.runs.event_log import events
 from flotilla_orchestrator.runs.event_log.journal import LeaseLostError, RunJournal, Speaker
-from flotilla_orchestrator.runs.event_log.writer import GroupWriter, WriterTimes
+from flotilla_orchestrator.runs.event_log.store_calls import WriterTimes
+from flotilla_orchestrator.runs.event_log.writer import GroupWriter
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from prometheus_client import CollectorRegistry
 
 ANSWER = Speaker("m1", "agent", "", True)
+CUSTOM = events.custom(data_json=b"{}", namespace="")
 
 
 @dataclass
@@ -35,6 +37,8 @@ class FaultyStore:
     """A run whose rows are refused."""
     calls: list[tuple[str, int]] = field(default_factory=list)
     hangs: bool = False
+    slow: UUID | None = None
+    """A run whose checkpoints take for ever."""
 
     def __getattr__(self, name: str) -> Any:
         async def call(batch: Sequence[Any], **options: Any) -> Any:
@@ -43,6 +47,8 @@ class FaultyStore:
                 await asyncio.sleep(60)
             if waiting := self.faults.get(name):
                 raise waiting.pop(0)
+            if any(entry.run_id == self.slow and entry.checkpoints for entry in batch if name != "accept"):
+                await asyncio.sleep(60)
             if any(entry.run_id == self.poison for entry in batch):
                 raise ValueError("bad row")
             return await getattr(self.stores.runs, name)(batch, **options)
@@ -106,7 +112,7 @@ async def test_events_of_many_runs_share_one_store_call_and_are_stored_before_th
         rig.delivered.clear()
 
         for journal in journals:
-            journal.emit(events.custom(data_json=b"{}", namespace=""))
+            journal.emit(CUSTOM)
         assert rig.delivered == []
         await journals[-1].commit()
 
@@ -125,9 +131,9 @@ async def test_tokens_wait_for_the_clock_and_the_first_does_not() -> None:
         for _ in range(10):
             journal.token(ANSWER, "b")
         await until(lambda: len(rig.delivered) == 2)
-        waited_s = asyncio.get_running_loop().time() - began
+        ended = asyncio.get_running_loop().time()
 
-    assert waited_s > 0.1
+    assert int(ended) > int(began)
     assert [event.token.text for event in decoded(rig.delivered)] == ["a", "b" * 10]
 
 
@@ -168,7 +174,7 @@ async def test_stale_epoch_loses_its_run_and_delivers_nothing() -> None:
         stale = rig.attach(run, epoch=7)
         rig.delivered.clear()
 
-        stale.emit(events.custom(data_json=b"{}", namespace=""))
+        stale.emit(CUSTOM)
         with pytest.raises(LeaseLostError):
             await stale.commit()
 
@@ -183,11 +189,115 @@ async def test_bad_row_stops_only_its_own_run() -> None:
         rig.store.poison = poison.run_id
 
         for journal in journals:
-            journal.emit(events.custom(data_json=b"{}", namespace=""))
+            journal.emit(CUSTOM)
         await journals[1].commit()
 
     assert rig.lost == [poison.run_id]
     assert not journals[1].is_lost
+
+
+async def test_run_whose_rows_take_too_long_holds_up_no_other() -> None:
+    async with writing(call_timeout_s=0.05, alone_timeout_s=20) as rig:
+        slow, healthy = new_run(), new_run()
+        journals = [await rig.begin(slow), await rig.begin(healthy)]
+        rig.store.slow = slow.run_id
+
+        journals[0].add_checkpoint(checkpoint(slow))
+        for journal in journals:
+            journal.emit(CUSTOM)
+        async with asyncio.timeout(5):
+            await journals[1].commit()
+            another = await rig.begin(new_run())
+            another.emit(CUSTOM)
+            await another.commit()
+            assert await rig.writer.finish(journals[1], finished(healthy, 0))
+        late = asyncio.create_task(journals[0].commit())
+        await asyncio.sleep(0.1)
+
+    assert not late.done()
+    assert rig.lost == []
+
+
+async def test_run_whose_checkpoint_takes_too_long_ends_with_its_events() -> None:
+    async with writing(call_timeout_s=0.03, alone_timeout_s=0.03) as rig:
+        run = new_run()
+        journal = await rig.begin(run)
+        rig.store.slow = run.run_id
+
+        journal.add_checkpoint(checkpoint(run))
+        journal.emit(CUSTOM)
+        async with asyncio.timeout(5):
+            with pytest.raises(ResourceExhaustedError, match="too long"):
+                await journal.commit()
+            journal.emit(CUSTOM)
+            assert await rig.writer.finish(journal, finished(run, 0))
+
+    assert [event.sequence for event in rig.delivered] == [1, 2, 3, 4]
+    assert rig.lost == []
+
+
+async def test_end_waits_for_rows_that_are_on_their_way() -> None:
+    async with writing(call_timeout_s=0.03, alone_timeout_s=20) as rig:
+        run = new_run()
+        journal = await rig.begin(run)
+        rig.store.faults["append"] = [TimeoutError(), TimeoutError()]
+
+        journal.emit(CUSTOM)
+        await until(lambda: rig.store.calls.count(("append", 1)) >= 3)
+        ended = await rig.writer.finish(journal, finished(run, 0))
+
+    assert ended
+    assert rig.store.calls[-1] == ("finish", 1)
+    assert [event.sequence for event in rig.delivered] == [1, 2, 3]
+
+
+async def test_run_whose_end_takes_too_long_ends_as_failed() -> None:
+    async with writing(call_timeout_s=0.03, alone_timeout_s=0.03) as rig:
+        run = new_run()
+        journal = await rig.begin(run)
+        rig.store.slow = run.run_id
+
+        journal.emit(CUSTOM)
+        ended = await rig.writer.finish(journal, finished(run, 0, checkpoints=[checkpoint(run)]))
+        read = await rig.store.stores.reader.get_run(run.run_id, tenant_id=run.tenant_id, user_id=run.user_id)
+
+    assert ended is not None
+    assert ended.status is read.status is RunStatus.FAILED
+    assert read.error is not None
+    assert read.error.reason == "store_timeout"
+    assert decoded(rig.delivered[-1:])[0].failed.error.reason == "store_timeout"
+    assert [event.sequence for event in rig.delivered] == [1, 2, 3]
+
+
+async def test_database_that_hangs_ends_no_run() -> None:
+    async with writing(call_timeout_s=0.02, alone_timeout_s=0.02) as rig:
+        runs = [new_run() for _ in range(3)]
+        journals = [await rig.begin(run) for run in runs]
+        rig.store.hangs = True
+
+        for journal, run in zip(journals, runs, strict=True):
+            journal.add_checkpoint(checkpoint(run))
+            journal.emit(CUSTOM)
+        await asyncio.sleep(1)
+        rig.store.hangs = False
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(journal.commit() for journal in journals))
+
+    assert rig.lost == []
+    assert len(rig.delivered) == 6
+
+
+async def test_lease_that_ends_ends_the_waiting() -> None:
+    async with writing(call_timeout_s=0.02, alone_timeout_s=0.02) as rig:
+        journal = await rig.begin(new_run())
+        rig.store.hangs = True
+
+        journal.emit(CUSTOM)
+        waiting = asyncio.create_task(journal.commit())
+        await asyncio.sleep(0.2)
+        journal.lose()
+        with pytest.raises(LeaseLostError):
+            await asyncio.wait_for(waiting, 5)
 
 
 async def test_finish_writes_what_the_journal_still_holds_before_the_last_event() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from flotilla_common.errors import AbortedError
+from flotilla_common.errors import AbortedError, FlotillaError
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites, StoredEvent
 from flotilla_orchestrator.runs.event_log import events
@@ -57,6 +57,7 @@ class RunJournal:
         self._tokens: dict[str, tuple[Speaker, list[str]]] = {}
         self._has_spoken = False
         self._lost: LeaseLostError | None = None
+        self._refusal: FlotillaError | None = None
         self._wake: Callable[[], None] = _ignore
         self._tick: Callable[[], None] = _ignore
         self._on_lost: Callable[[], None] = _ignore
@@ -102,9 +103,9 @@ class RunJournal:
         self._tick()
 
     async def commit(self) -> None:
-        """Returns when everything added so far is stored. Raises LeaseLostError."""
-        if self._lost is not None:
-            raise self._lost
+        """Returns when everything added so far is stored. Raises LeaseLostError, and what `give_back` was given."""
+        if error := self._lost or self._refusal:
+            raise error
         waiter = asyncio.get_running_loop().create_future()
         self._pending.waiters.append(waiter)
         self._wake()
@@ -138,6 +139,13 @@ class RunJournal:
         self._tokens.clear()
         self._on_lost()
 
+    def give_back(self, flush: Flush, error: FlotillaError) -> None:
+        """Takes back the events of a flush that cannot be stored, and has the run end without the rest of it."""
+        self._refusal = error
+        self._pending.events[:0] = flush.append.events
+        _fail(flush.waiters, error)
+        self._wake()
+
     def settle(self, flush: Flush) -> None:
         """Tells those who wait that their flush is stored, or that the run is lost."""
         if self._lost is not None:
@@ -168,7 +176,7 @@ class RunJournal:
         self._pending.events.append(StoredEvent(self.run_id, self._sequence, payload))
 
 
-def _fail(waiters: list[asyncio.Future[None]], error: LeaseLostError) -> None:
+def _fail(waiters: list[asyncio.Future[None]], error: FlotillaError) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_exception(error)

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from flotilla_common.errors import DeadlineExceededError, UnavailableError
 
 from flotilla_orchestrator.model import FinishedRun, NewRun, StoredEvent
-from flotilla_orchestrator.runs.event_log.journal import Flush, RunJournal
+from flotilla_orchestrator.runs.event_log.entries import Append, Deliver, Entry, Finish
+from flotilla_orchestrator.runs.event_log.journal import RunJournal
+from flotilla_orchestrator.runs.event_log.lone_writer import LoneWriter
+from flotilla_orchestrator.runs.event_log.store_calls import FIRST_PAUSE_S, StoreCalls, WriterTimes
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.stores.run_store import RunStore
 
-Deliver = Callable[[UUID, Sequence[StoredEvent]], None]
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 _AWAY = (UnavailableError, DeadlineExceededError, TimeoutError)
-_RETRY_FIRST_S, _RETRY_MOST_S = 0.05, 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class WriterTimes:
-    """How the writer keeps time."""
-
-    flush_interval_s: float = 0.025
-    """The clock that coalesces tokens."""
-    call_timeout_s: float = 2.0
-    """How long one store call may take before it counts as failed."""
-    accept_timeout_s: float = 5.0
-    """How long a start may wait for the database before it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Accept:
     run: NewRun
     begin: Callable[[float], None]
-    done: asyncio.Future[bool]
-
-
-@dataclass(slots=True)
-class _Finish:
-    journal: RunJournal
-    end: FinishedRun
-    flush: Flush
     done: asyncio.Future[bool]
 
 
@@ -63,27 +40,30 @@ class GroupWriter:
         owner: UUID,
         deliver: Deliver,
         metrics: RunMetrics,
-        times: WriterTimes = WriterTimes(),
+        times: WriterTimes,
         drop_expired: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store = store
-        self._owner = owner
+        self._calls = StoreCalls(store, owner, times, metrics, drop_expired)
         self._deliver = deliver
         self._metrics = metrics
         self._times = times
         self._drop_expired = drop_expired
         self._work = asyncio.Event()
+        self._alone = LoneWriter(self._calls, deliver=deliver, on_settled=self._work.set)
         self._timer: asyncio.TimerHandle | None = None
         self._dirty: dict[RunJournal, None] = {}
         self._accepts: list[_Accept] = []
-        self._finishes: list[_Finish] = []
+        self._finishes: list[Finish] = []
 
     async def run(self) -> None:
         """Flushes until it is cancelled."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            await self._flush()
+        try:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                await self._flush()
+        finally:
+            self._alone.stop()
 
     def attach(self, journal: RunJournal, *, on_lost: Callable[[], None]) -> None:
         """Makes a journal's events and checkpoints part of the flushes."""
@@ -106,21 +86,13 @@ class GroupWriter:
         except TimeoutError as error:
             raise UnavailableError("The database does not answer.", reason="database", retry_after_s=2) from error
 
-    async def finish(self, journal: RunJournal, end: FinishedRun) -> bool:
-        """Ends a run with everything its journal still holds; returns False when the run was not ours any more.
+    async def finish(self, journal: RunJournal, end: FinishedRun) -> FinishedRun | None:
+        """Ends a run with everything its journal still holds; returns its end, or None when it was not ours any more.
 
-        `end.terminal_event` is numbered here, after the events before it.
+        `end.terminal_event` is numbered here, after the events before it. A run whose end takes too long to be stored
+        ends as failed.
         """
-        self._dirty.pop(journal, None)
-        flush = journal.take()
-        numbered = replace(
-            end,
-            events=flush.append.events,
-            checkpoints=[*flush.append.checkpoints, *end.checkpoints],
-            writes=flush.append.writes,
-            terminal_event=journal.last(end.terminal_event.payload),
-        )
-        request = _Finish(journal, numbered, flush, asyncio.get_running_loop().create_future())
+        request = Finish(journal, end, asyncio.get_running_loop().create_future())
         self._finishes.append(request)
         self._work.set()
         return await request.done
@@ -144,11 +116,13 @@ class GroupWriter:
         self._drop_expired()
         began = time.perf_counter()
         calls: list[Coroutine[Any, Any, None]] = []
+        # They take what their journals still hold, which is then no append's any more.
+        finishes = self._take_finishes()
         if accepts := self._take_accepts():
             calls.append(self._store_accepts(accepts))
-        if flushes := self._take_flushes():
-            calls.append(self._store_appends(flushes))
-        if finishes := self._take_finishes():
+        if appends := self._take_appends():
+            calls.append(self._store_appends(appends))
+        if finishes:
             calls.append(self._store_finishes(finishes))
         if len(calls) == 1:
             await calls[0]
@@ -160,24 +134,37 @@ class GroupWriter:
         waiting, self._accepts = self._accepts, []
         return [request for request in waiting if not request.done.done()]
 
-    def _take_flushes(self) -> list[tuple[RunJournal, Flush]]:
+    def _take_appends(self) -> list[Append]:
         dirty, self._dirty = self._dirty, {}
-        return [(journal, journal.take()) for journal in dirty if not journal.is_lost]
+        free = [journal for journal in dirty if not journal.is_lost and not self._keep(journal)]
+        return [Append(journal, journal.take()) for journal in free]
 
-    def _take_finishes(self) -> list[_Finish]:
+    def _keep(self, journal: RunJournal) -> bool:
+        """Keeps for later what comes after rows that are still on their way."""
+        is_held = self._alone.holds(journal)
+        if is_held:
+            self._dirty[journal] = None
+        return is_held
+
+    def _take_finishes(self) -> list[Finish]:
         waiting, self._finishes = self._finishes, []
-        return waiting
+        self._finishes = [request for request in waiting if self._alone.holds(request.journal)]
+        ready = [request for request in waiting if not self._alone.holds(request.journal)]
+        for request in ready:
+            self._dirty.pop(request.journal, None)
+            request.fill()
+        return ready
 
     async def _store_accepts(self, requests: list[_Accept]) -> None:
         """Stores new runs; an outage refuses them all at once, anything else is found run by run."""
         since = time.monotonic()
         try:
-            accepted = await self._call(self._store.accept([request.run for request in requests], owner=self._owner))
+            accepted = await self._calls.accept([request.run for request in requests])
         except _AWAY as error:
             for request in requests:
                 _refuse(request.done, _unavailable(error))
         except Exception as error:  # noqa: BLE001 - whatever it was, only the run at fault may bear it
-            await self._one_by_one(requests, self._store_accepts, error, lambda request: request.done)
+            await self._accept_one_by_one(requests, error)
         else:
             for request in requests:
                 run = request.run
@@ -187,103 +174,59 @@ class GroupWriter:
                 if not request.done.done():
                     request.done.set_result(run.run_id in accepted)
 
-    async def _store_appends(self, flushes: list[tuple[RunJournal, Flush]]) -> None:
-        """Stores events, checkpoints and writes; while the database is away, tries again until the leases end."""
-        delay_s = _RETRY_FIRST_S
-        while flushes := [(journal, flush) for journal, flush in flushes if not journal.is_lost]:
-            batch = [flush.append for _, flush in flushes if flush.append.events or _has_state(flush)]
-            try:
-                owned = await self._call(self._store.append(batch)) if batch else set()
-            except _AWAY:
-                delay_s = await self._back_off(delay_s)
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever it was, only the run at fault may bear it
-                await self._append_one_by_one(flushes, error)
-                return
-            self._metrics.flush_events.observe(sum(len(append.events) for append in batch))
-            for journal, flush in flushes:
-                self._settle_append(journal, flush, is_owned=journal.run_id in owned)
-            return
-
-    def _settle_append(self, journal: RunJournal, flush: Flush, *, is_owned: bool) -> None:
-        has_written = bool(flush.append.events) or _has_state(flush)
-        if has_written and not is_owned:
-            journal.lose()
-        elif flush.append.events and not journal.is_lost:
-            self._deliver(journal.run_id, flush.append.events)
-        journal.settle(flush)
-
-    async def _append_one_by_one(self, flushes: list[tuple[RunJournal, Flush]], error: Exception) -> None:
-        """Finds the run whose rows the database refuses; only that one is stopped."""
-        if len(flushes) > 1:
-            for pair in flushes:
-                await self._store_appends([pair])
-            return
-        journal, flush = flushes[0]
-        _log.error("a run's events cannot be stored", extra={"run_id": str(journal.run_id)}, exc_info=error)
-        journal.lose()
-        journal.settle(flush)
-
-    async def _store_finishes(self, requests: list[_Finish]) -> None:
-        """Ends runs; while the database is away, tries again until the leases end."""
-        delay_s = _RETRY_FIRST_S
-        while requests := [request for request in requests if not _is_given_up(request)]:
-            try:
-                ended = await self._call(self._store.finish([request.end for request in requests], owner=self._owner))
-            except _AWAY:
-                delay_s = await self._back_off(delay_s)
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever it was, only the run at fault may bear it
-                await self._one_by_one(requests, self._store_finishes, error, lambda request: request.done)
-                return
-            for request in requests:
-                self._settle_finish(request, has_ended=request.end.run_id in ended)
-            return
-
-    def _settle_finish(self, request: _Finish, *, has_ended: bool) -> None:
-        if has_ended:
-            self._deliver(request.end.run_id, [*request.end.events, request.end.terminal_event])
-        else:
-            request.journal.lose()
-        request.journal.settle(request.flush)
-        if not request.done.done():
-            request.done.set_result(has_ended)
-
-    async def _one_by_one(
-        self,
-        requests: list[T],
-        store: Callable[[list[T]], Awaitable[None]],
-        error: Exception,
-        future: Callable[[T], asyncio.Future[bool]],
-    ) -> None:
-        """Repeats a refused batch request by request, so that one bad row harms no neighbour."""
+    async def _accept_one_by_one(self, requests: list[_Accept], error: Exception) -> None:
+        """Repeats a refused batch run by run, so that one bad row harms no neighbour."""
         self._metrics.flush_failures.inc()
         if len(requests) == 1:
-            _refuse(future(requests[0]), error)
+            _refuse(requests[0].done, error)
             return
         for request in requests:
-            await store([request])
+            await self._store_accepts([request])
 
-    async def _call(self, call: Coroutine[Any, Any, set[UUID]]) -> set[UUID]:
-        async with asyncio.timeout(self._times.call_timeout_s):
-            return await call
+    async def _store_appends(self, appends: list[Append]) -> None:
+        """Stores events, checkpoints and writes.
 
-    async def _back_off(self, delay_s: float) -> float:
+        While the database is away it tries again until the leases end. Whatever else a call fails with, too long a
+        time among it, may be one run's fault: then each run's rows go on alone, and the next flush waits for none.
+        """
+        pause_s = FIRST_PAUSE_S
+        while appends := [entry for entry in appends if not entry.is_over()]:
+            batch = [entry.flush.append for entry in appends if entry.has_rows]
+            try:
+                owned = await self._calls.append(batch) if batch else set()
+            except UnavailableError:
+                pause_s = await self._calls.back_off(pause_s)
+            except Exception:  # noqa: BLE001 - whatever it was, only the run at fault may bear it
+                self._part(appends)
+                return
+            else:
+                self._metrics.flush_events.observe(sum(len(append.events) for append in batch))
+                for entry in appends:
+                    is_ours = not entry.has_rows or entry.journal.run_id in owned
+                    entry.settle(is_ours=is_ours, deliver=self._deliver)
+                return
+
+    async def _store_finishes(self, finishes: list[Finish]) -> None:
+        """Ends runs, with the same patience."""
+        pause_s = FIRST_PAUSE_S
+        while finishes := [entry for entry in finishes if not entry.is_over()]:
+            try:
+                ended = await self._calls.finish([entry.end for entry in finishes])
+            except UnavailableError:
+                pause_s = await self._calls.back_off(pause_s)
+            except Exception:  # noqa: BLE001 - whatever it was, only the run at fault may bear it
+                self._part(finishes)
+                return
+            else:
+                for entry in finishes:
+                    entry.settle(is_ours=entry.end.run_id in ended, deliver=self._deliver)
+                return
+
+    def _part(self, entries: Sequence[Entry]) -> None:
+        """Has each run's rows written alone."""
         self._metrics.flush_failures.inc()
-        await asyncio.sleep(delay_s)
-        self._drop_expired()
-        return min(2 * delay_s, _RETRY_MOST_S)
-
-
-def _has_state(flush: Flush) -> bool:
-    return bool(flush.append.checkpoints or flush.append.writes)
-
-
-def _is_given_up(request: _Finish) -> bool:
-    """A run whose lease ended while its finish waited is finished by its next owner."""
-    if request.journal.is_lost and not request.done.done():
-        request.done.set_result(False)
-    return request.done.done()
+        for entry in entries:
+            self._alone.write(entry)
 
 
 def _refuse(waiter: asyncio.Future[bool], error: Exception) -> None:

@@ -100,10 +100,10 @@ class RunExecution:
         ):
             end = await self._conclude()
             self.stop.close()
-            if end is not None and await self._parts.writer.finish(self.journal, end):
+            if end is not None and (stored := await self._parts.writer.finish(self.journal, end)):
                 # Whoever waits for the answer goes first.
                 await asyncio.sleep(0)
-                self._note_end(end.status)
+                self._note_end(stored.status)
 
     async def _conclude(self) -> FinishedRun | None:
         """Returns how the run ends, or None when it does not end here."""
@@ -270,6 +270,6 @@ class RunExecution:
 
     def _note_end(self, status: RunStatus) -> None:
         duration_s = time.monotonic() - self._began
-        self._parts.metrics.finished.labels(status.name.lower()).inc()
+        self._parts.metrics.finished[status].inc()
         self._parts.metrics.duration.observe(duration_s)
         _log.info("run ended", extra={"status": status.name.lower(), "duration_s": round(duration_s, 4)})
