@@ -19,6 +19,8 @@ _CONTEXT_CODES = {"context_length_exceeded", "string_above_max_length"}
 _CONTEXT_PHRASES = ("maximum context length", "context window", "prompt is too long")
 _FILTER_CODES = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _MESSAGE_LENGTH = 500
+_LARGEST_NUMBER = 1e9
+"""More seconds, or milliseconds, than this are no wait that anybody means."""
 _ERROR_BODY_S, _ERROR_BODY_BYTES = 5.0, 64 * 1024
 """How long and how far an error's body is read: its status alone says most."""
 
@@ -95,7 +97,7 @@ def error_in_stream(error: Mapping[str, Any]) -> FlotillaError:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Returns the seconds that `Retry-After` (or OpenAI's `retry-after-ms`) asks for; both of its forms are read."""
+    """Returns the seconds that `Retry-After` (or OpenAI's `retry-after-ms`) asks for; None for what cannot be read."""
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     value = headers.get("Retry-After")
@@ -105,8 +107,11 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return seconds
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (IndexError, OverflowError, TypeError, ValueError):
         return None
+    if moment.tzinfo is None:
+        # The zone -0000: UTC, by RFC 5322.
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
@@ -133,4 +138,4 @@ def _number(value: str | None) -> float | None:
         number = float(value) if value is not None else None
     except ValueError:
         return None
-    return number if number is not None and 0 <= number < float("inf") else None
+    return number if number is not None and 0 <= number <= _LARGEST_NUMBER else None
