@@ -120,10 +120,17 @@ class Route(Settings):
         return "max_completion_tokens" if is_openai else "max_tokens"
 
     def read_api_key(self) -> str | None:
-        """Returns the key, or None for a keyless route; a file is read each time, so that a rotated key is taken up."""
+        """Returns the key, or None for a keyless route; a file is read each time, so that a rotated key is taken up.
+
+        Raises OSError where the file cannot be read, and ValueError where what is there cannot be a key.
+        """
         if self.api_key_file is not None:
-            return self.api_key_file.read_text().strip() or None
-        return self.api_key.get_secret_value() if self.api_key is not None else None
+            key = self.api_key_file.read_text().strip() or None
+        else:
+            key = self.api_key.get_secret_value() if self.api_key is not None else None
+        if key is not None and not key.isprintable():
+            raise ValueError("a key has no line break and no control character")
+        return key
 
 
 class RouteTable(Settings):

@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
-from flotilla_common.errors import UnavailableError
+from flotilla_common.errors import FailedPreconditionError, UnavailableError
 from flotilla_llm import ChatRequest, ReplyEnd, TextDelta, ToolCallDelta
+from prometheus_client import CollectorRegistry
 
 OpenClient = Callable[..., Any]
 
@@ -167,3 +169,44 @@ async def test_key_is_a_bearer_token_and_a_keyless_route_sends_none(open_client:
 
     assert seen[0].headers["Authorization"] == "Bearer k"
     assert "Authorization" not in seen[2].headers
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"sk-secret\nsk-other", b"sk-secret\x00"])
+async def test_key_that_cannot_be_read_is_refused_credentials_logged_and_counted(
+    open_client: OpenClient,
+    registry: CollectorRegistry,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes | None,
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    async with provider(events(delta("stop", content="Hi")), [], "text/event-stream") as base_url:
+        models = await open_client(keyed={"base_url": base_url, "api_key_file": file}, keyless={"base_url": base_url})
+
+        with pytest.raises(FailedPreconditionError) as caught:
+            await models.complete(HELLO, routes=["keyed"])
+        parts = [part async for part in models.stream(HELLO, routes=["keyed", "keyless"])]
+
+    assert caught.value.reason == "model_credentials_refused"
+    assert str(tmp_path) not in caught.value.message
+    assert parts[-1].route == "keyless"
+    counted = {"route": "keyed", "reason": "model_credentials_refused"}
+    assert registry.get_sample_value("flotilla_model_errors_total", counted) == 2
+    logged = [record for record in caplog.records if record.message == "a route's API key cannot be read"]
+    assert [record.__dict__["route"] for record in logged] == ["keyed", "keyed"]
+    assert "secret" not in str([record.__dict__ for record in logged])
+
+
+async def test_key_that_can_be_read_again_is_used(open_client: OpenClient, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    async with provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
+        models = await open_client(default={"base_url": base_url, "api_key_file": tmp_path / "key"})
+        with pytest.raises(FailedPreconditionError):
+            [part async for part in models.stream(HELLO, routes=["default"])]
+        (tmp_path / "key").write_text("k\n")
+
+        [part async for part in models.stream(HELLO, routes=["default"])]
+
+    assert seen[0].headers["Authorization"] == "Bearer k"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
@@ -21,6 +22,7 @@ from flotilla_llm.routes import Route
 _KEY_LIFE_S = 60
 _LAST_CHUNK_S = 0.05
 _LARGEST_REPLY_BYTES = 64 * 1024 * 1024
+_log = logging.getLogger(__name__)
 
 
 class OpenAIConnection:
@@ -95,7 +97,7 @@ class OpenAIConnection:
     def _current_headers(self) -> dict[str, str]:
         now = asyncio.get_running_loop().time()
         if now >= self._headers_expire_at:
-            self._headers = _headers(self.route)
+            self._headers = _headers(self.route, _read_key(self.name, self.route))
             self._headers_expire_at = now + _KEY_LIFE_S
         return self._headers
 
@@ -141,9 +143,19 @@ async def _read_last_chunk(response: aiohttp.ClientResponse) -> None:
         return
 
 
-def _headers(route: Route) -> dict[str, str]:
+def _read_key(name: str, route: Route) -> str | None:
+    try:
+        return route.read_api_key()
+    except (OSError, ValueError) as exc:
+        # Callers may not learn where keys are kept; whoever runs the platform has to.
+        _log.error("a route's API key cannot be read", extra={"route": name, "error": str(exc)})
+        raise failure(
+            "model_credentials_refused", "The platform's credentials for the model provider cannot be read."
+        ) from exc
+
+
+def _headers(route: Route, key: str | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json", **route.headers}
-    key = route.read_api_key()
     if key is not None:
         is_bearer = route.api_key_header.lower() == "authorization"
         headers[route.api_key_header] = f"Bearer {key}" if is_bearer else key
