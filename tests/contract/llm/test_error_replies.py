@@ -10,7 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 from flotilla_common.errors import FlotillaError
-from flotilla_llm import ChatRequest, ModelClient
+from flotilla_llm import ChatRequest, ModelClient, ReplyEnd
 from flotilla_llm.openai_wire import problems
 from flotilla_llm.routes import Retry, Timeouts
 from prometheus_client import CollectorRegistry
@@ -213,3 +213,23 @@ async def test_head_that_is_late_ends_by_the_total_when_that_is_sooner(open_clie
 
     assert error.reason == "model_timeout"
     assert time.monotonic() - began < 5
+
+
+async def test_connection_that_breaks_after_a_whole_reply_breaks_nothing(open_client: OpenClient) -> None:
+    chunk = orjson.dumps({"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]})
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")
+        await asyncio.sleep(0.01)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with provider(answer) as base_url:
+        models = await open_client(default={"base_url": base_url, "retry": ONCE})
+
+        parts = [part async for part in models.stream(HELLO, routes=["default"])]
+
+    assert isinstance(parts[-1], ReplyEnd)

@@ -139,7 +139,8 @@ async def _read_last_chunk(response: aiohttp.ClientResponse) -> None:
     try:
         async with asyncio.timeout(_LAST_CHUNK_S):
             await response.content.read()
-    except TimeoutError:
+    except (TimeoutError, aiohttp.ClientError):
+        # The reply is whole; only the connection is lost.
         return
 
 
