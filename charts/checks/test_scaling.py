@@ -18,6 +18,14 @@ def test_autoscaling_covers_all_services_and_owns_their_number(production: list[
     assert all("replicas" not in deployment["spec"] for deployment in services(production))
 
 
+@pytest.mark.parametrize(
+    "values", ["services: {tool: {autoscaling: {minReplicas: 11}}}", "defaults: {autoscaling: {maxReplicas: 1}}"]
+)
+def test_fewer_pods_than_the_fewest_are_refused(values: str) -> None:
+    with pytest.raises(RenderError, match=r"services\.\w+\.autoscaling .*: minReplicas is \d+, which is more than"):
+        manifests("production", values=values)
+
+
 def test_the_number_of_pods_is_written_where_nobody_scales(development: list[Manifest]) -> None:
     assert of_kind(development, "HorizontalPodAutoscaler") == []
     assert all(deployment["spec"]["replicas"] == 1 for deployment in services(development))

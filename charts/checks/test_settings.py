@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flotilla_common.identity import generate_key_pair
 from flotilla_llm.settings import ModelSettings
-from render import CHART, Manifest, manifests, named, of_kind
+from render import CHART, Manifest, RenderError, helm_template, manifests, named, of_kind, parse
 from workloads import SERVICES, component, pod_spec
 
 # What the image does not read from settings models.
@@ -27,6 +27,69 @@ def test_every_variable_is_a_setting(rendered: list[Manifest]) -> None:
             known = variables_of(component(settings)) | KNOWN | COMING
 
             assert settings["data"].keys() <= known, settings["metadata"]["name"]
+
+
+def test_numbers_of_a_values_file_are_written_out() -> None:
+    found = manifests(
+        "production",
+        values="""
+            gateway: { requestsPerMinute: 6000000 }
+            defaults: { drain: { maxSeconds: 1000000 } }
+            model: { env: { FLOTILLA_MODEL_CONTEXT_WINDOW: 1000000 }, routes: { long: { context_window: 2000000 } } }
+            services: { tool: { env: { TOOL_RESULT_CAP_BYTES: 10485760, TOOL_TRACE_RATIO: 0.05, TOOL_FLAG: true } } }
+        """,
+    )
+
+    gateway, tool, memory = (settings_of(found, service) for service in ("gateway", "tool", "memory"))
+    assert gateway["GATEWAY_REQUESTS_PER_MINUTE"] == "6000000"
+    assert gateway["GATEWAY_DRAIN_MAX_S"] == "1000000"
+    assert tool["TOOL_RESULT_CAP_BYTES"] == "10485760"
+    assert (tool["TOOL_TRACE_RATIO"], tool["TOOL_FLAG"]) == ("0.05", "true")
+    assert memory["FLOTILLA_MODEL_CONTEXT_WINDOW"] == "1000000"
+    assert "context_window: 2000000" in named(found, "ConfigMap", "flotilla-routes-blue")["data"]["routes.yaml"]
+
+
+def test_numbers_among_the_bundled_stores_settings_are_written_out() -> None:
+    found = manifests("development", values="postgres: { settings: { max_connections: 300, work_mem: 1048576 } }")
+
+    [container] = pod_spec(named(found, "StatefulSet", "flotilla-postgres"))["containers"]
+    assert {"max_connections=300", "work_mem=1048576"} <= set(container["args"])
+
+
+@pytest.mark.parametrize("name", ["@cf/meta/llama", "4711", "a: b", "*", "true", 'it\'s "it"'])
+def test_names_of_models_are_what_was_given(name: str) -> None:
+    found = manifests("production", values=json.dumps({"model": {"name": name, "embeddingModel": name}}))
+
+    memory = settings_of(found, "memory")
+    assert (memory["FLOTILLA_MODEL_NAME"], memory["FLOTILLA_EMBEDDING_MODEL"]) == (name, name)
+
+
+def test_every_variable_is_text(rendered: list[Manifest]) -> None:
+    for settings in of_kind(rendered, "ConfigMap"):
+        assert all(isinstance(value, str) for value in settings["data"].values())
+
+
+def test_what_env_says_is_said_once_and_wins() -> None:
+    text = helm_template(
+        "production",
+        values="""
+            model: { env: { FLOTILLA_MODEL_NAME: other, FLOTILLA_EMBEDDING_MODEL: of-all } }
+            services: { memory: { env: { MEMORY_LOG_LEVEL: DEBUG, FLOTILLA_EMBEDDING_MODEL: own } } }
+        """,
+    )
+
+    found = parse(text)
+    memory = settings_of(found, "memory")
+    assert (memory["MEMORY_LOG_LEVEL"], memory["FLOTILLA_MODEL_NAME"]) == ("DEBUG", "other")
+    assert memory["FLOTILLA_EMBEDDING_MODEL"] == "own"
+    assert settings_of(found, "orchestrator")["FLOTILLA_EMBEDDING_MODEL"] == "of-all"
+    assert text.count("  MEMORY_LOG_LEVEL: ") == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("TOOL_DRAIN_MAX_S", "drain.maxSeconds"), ("APP_ENV", "appEnv")])
+def test_what_more_depends_on_is_no_variable_of_ones_own(name: str, value: str) -> None:
+    with pytest.raises(RenderError, match=rf"services\.tool\.env\.{name}: .* set by the value {value}"):
+        manifests("production", values=f"services: {{tool: {{env: {{{name}: '9'}}}}}}")
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -60,6 +123,11 @@ def test_the_preflight_names_a_wrong_setting(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert done.stderr.startswith("MEMORY_RECALL_MEMORIES: ")
+
+
+def settings_of(found: list[Manifest], service: str) -> dict[str, str]:
+    settings: dict[str, str] = named(found, "ConfigMap", f"flotilla-{service}-blue")["data"]
+    return settings
 
 
 def variables_of(service: str) -> set[str]:

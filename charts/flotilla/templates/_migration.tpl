@@ -2,7 +2,7 @@
 {{- define "flotilla.migrationSpec" -}}
 {{- $migration := .root.Values.migration -}}
 backoffLimit: {{ $migration.backoffLimit }}
-activeDeadlineSeconds: {{ $migration.activeDeadlineSeconds }}
+activeDeadlineSeconds: {{ $migration.activeDeadlineSeconds | int64 }}
 template:
   metadata:
     {{- include "flotilla.podMetadata" . | nindent 4 }}

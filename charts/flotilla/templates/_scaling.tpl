@@ -2,6 +2,9 @@
 
 {{- define "flotilla.autoscaler" -}}
 {{- $scaling := .values.autoscaling -}}
+{{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
+{{- fail (printf "services.%s.autoscaling (over defaults.autoscaling): minReplicas is %v, which is more than maxReplicas, %v" .service $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
