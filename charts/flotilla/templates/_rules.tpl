@@ -75,7 +75,14 @@ runSuccess:
     {{- end }}
 {{- end -}}
 
+{{/* Those of an outage count nothing that stops with the requests. */}}
 {{- define "flotilla.symptoms" -}}
+- alert: FlotillaServiceAway
+  expr: max by (component) (flotilla_ready{ {{- .of }}}) == 0 or label_replace(absent(up{ {{- .of }},component="gateway"} == 1), "component", "gateway", "", "")
+  for: 2m
+  severity: page
+  summary: "No pod of {{ `{{ $labels.component }}` }} takes work"
+  description: "flotilla status and the pods' logs; if all services are away, what they share: the database, DNS, the nodes. If it began with a release, flotilla rollback."
 - alert: FlotillaPodNotScraped
   expr: max by (component, color, pod) (up{ {{- .of }}} == 0)
   for: 5m
@@ -89,13 +96,13 @@ runSuccess:
   summary: "{{ `{{ $value | humanize }}` }} runs were given up after crashing three times"
   description: "The run's record has the reason of its last attempt; it can be started again once that is mended."
 - alert: FlotillaEventsNotStored
-  expr: sum(rate(flotilla_runs_flush_failures_total{ {{- .of }}}[5m])) > 0.1
-  for: 5m
+  expr: sum(increase(flotilla_runs_flush_failures_total{ {{- .of }}}[5m])) > 30
+  for: 1m
   severity: page
   summary: "The orchestrators cannot store events"
   description: "Runs stand still until the database answers: its availability, locks and free space."
 - alert: FlotillaModelAway
-  expr: max by (route) (flotilla_model_breaker_state{ {{- .of }}}) == 2
+  expr: max by (route) (flotilla_model_breaker_state{ {{- .of }}} == 2 and on (pod, route) sum by (pod, route) (increase(flotilla_model_errors_total{ {{- .of }}}[5m])) > 0)
   for: 2m
   severity: page
   summary: "The model route {{ `{{ $labels.route }}` }} fails so often that it is left alone"
