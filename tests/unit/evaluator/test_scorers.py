@@ -89,6 +89,13 @@ def test_grounded_looks_claims_up(answer: str, value: float) -> None:
     assert Grounded().score(observation).value == pytest.approx(value)
 
 
+def test_grounded_compares_with_the_longest_figures() -> None:
+    longest = "1234567890" * 4
+    observation = run(asked("?"), *called("{}", f"{longest} 5.5"), said(f"It is 5.5 and 7, or 0.{longest[:38]}."))
+
+    assert Grounded().score(observation).value == pytest.approx(1 / 3)
+
+
 def test_grounded_measures_only_runs_with_tools() -> None:
     assert Grounded().score(run(asked("Who wrote Faust?"), said("It was Goethe, in 1808."))).value == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from flotilla_evaluator.model import Observation, Role, Score
 
@@ -14,6 +14,8 @@ _LIST_MARKER = re.compile(r"^\s*\d{1,3}[.)]\s", re.ASCII | re.MULTILINE)
 _NAME = re.compile(r"(?<=[a-z0-9,;)] )[A-Z][a-zA-Z]{2,}")
 _LONGEST_NUMBER = 40
 _MOST_SHOWN = 3
+# Digits enough for the longest figure with as many decimal places as the longest one has.
+_EXACT = Context(prec=2 * _LONGEST_NUMBER)
 
 
 class Grounded:
@@ -60,8 +62,7 @@ def _numbers(text: str) -> Iterable[str]:
 
 
 def _is_known(claimed: Decimal, known: Iterable[Decimal]) -> bool:
-    places = int(claimed.as_tuple().exponent)
-    return any(number == claimed or round(number, -places) == claimed for number in known)
+    return any(number == claimed or number.quantize(claimed, context=_EXACT) == claimed for number in known)
 
 
 def _explanation(missing: list[str], total: int) -> str:
