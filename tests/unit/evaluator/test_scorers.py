@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -94,6 +95,22 @@ def test_grounded_compares_with_the_longest_figures() -> None:
     observation = run(asked("?"), *called("{}", f"{longest} 5.5"), said(f"It is 5.5 and 7, or 0.{longest[:38]}."))
 
     assert Grounded().score(observation).value == pytest.approx(1 / 3)
+
+
+def test_grounded_takes_no_list_marker_for_a_figure() -> None:
+    observation = run(
+        asked("?"), *called("{}", "5.5"), said("These:\n\n \n  1. 5.5\n 2) 5.5\n\n3.\n5.5\n4.\tIt is 5.5.")
+    )
+
+    assert Grounded().score(observation).value == 1
+
+
+def test_grounded_reads_many_blank_lines_in_no_time() -> None:
+    observation = run(asked("?"), *called("{}", "5.5"), said("It is" + "\n" * 100_000 + "5.5 or 6.5."))
+    began = time.monotonic()
+
+    assert Grounded().score(observation).value == 0.5
+    assert time.monotonic() - began < 5
 
 
 def test_grounded_measures_only_runs_with_tools() -> None:

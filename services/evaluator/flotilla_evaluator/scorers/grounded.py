@@ -9,7 +9,8 @@ from decimal import Context, Decimal
 from flotilla_evaluator.model import Observation, Role, Score
 
 _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?", re.ASCII)
-_LIST_MARKER = re.compile(r"^\s*\d{1,3}[.)]\s", re.ASCII | re.MULTILINE)
+# Blank lines before a marker are left alone: matched from each of them, many take time by their square.
+_LIST_MARKER = re.compile(r"^[ \t\r\f\v]*\d{1,3}[.)]\s", re.ASCII | re.MULTILINE)
 # A capital after a full stop, a colon, a line break or a quotation mark says nothing about the word.
 _NAME = re.compile(r"(?<=[a-z0-9,;)] )[A-Z][a-zA-Z]{2,}")
 _LONGEST_NUMBER = 40
