@@ -29,9 +29,9 @@ from flotilla_memory.model import (
     RecallQuery,
     Turn,
 )
+from flotilla_memory.people import NotedPeople
 from flotilla_memory.recall.embedder import Embedder
 from flotilla_memory.recall.episodes import episode_text, shorten, storable
-from flotilla_memory.recall.people import PeopleWithMemories
 from flotilla_memory.recall.ranking import RecallPolicy, rank
 from flotilla_memory.stores.memory_store import MemoryStore
 
@@ -55,7 +55,7 @@ class MemoryService:
         self._embedder = embedder
         self._policy = policy
         self._metrics = metrics
-        self._with_memories = PeopleWithMemories()
+        self._with_memories = NotedPeople()
 
     async def load_context(
         self, caller: Identity, *, question: str, thread_id: UUID | None, max_memories: int

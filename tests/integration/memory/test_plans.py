@@ -8,17 +8,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
+import pytest
 from fakes.servers import ServiceDatabase
-from flotilla_memory.stores import grouped
+from flotilla_memory.stores import find
+from integration.memory.many import fill, somebody
 from psycopg.pq import ExecStatus
 
 
-def scans_of(node: dict[str, Any], table: str) -> Iterator[dict[str, Any]]:
-    """Yields the plan's nodes that read a table."""
-    if node.get("Relation Name") == table:
-        yield node
+def nodes_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the plan's nodes, in its order."""
+    yield node
     for inner in node.get("Plans", ()):
-        yield from scans_of(inner, table)
+        yield from nodes_of(inner)
+
+
+def scans_of(node: dict[str, Any], table: str) -> list[dict[str, Any]]:
+    """Returns the plan's nodes that read a table."""
+    return [inner for inner in nodes_of(node) if inner.get("Relation Name") == table]
 
 
 def kept_plan(database: ServiceDatabase, statement: str) -> dict[str, Any]:
@@ -33,12 +39,34 @@ def kept_plan(database: ServiceDatabase, statement: str) -> dict[str, Any]:
     return plan
 
 
+@pytest.mark.parametrize("statement", [find.FIND_AMONG_FEW, find.FIND_AMONG_MANY])
 async def test_recall_reads_by_person_also_when_planned_on_an_empty_table(
-    database: Callable[[str], ServiceDatabase],
+    database: Callable[[str], ServiceDatabase], statement: str
 ) -> None:
-    plan = kept_plan(database("memory"), grouped.FIND)
+    plan = kept_plan(database("memory"), statement)
 
-    scans = list(scans_of(plan, "memories"))
+    scans = scans_of(plan, "memories")
     assert len(scans) == 2
-    assert all("user_id" in scan["Index Cond"] for scan in scans), scans
-    assert all("user_id" in scan["Index Cond"] for scan in scans_of(plan, "core_blocks"))
+    assert all("user_id" in scan["Index Cond"] for scan in [*scans, *scans_of(plan, "core_blocks")]), scans
+
+
+@pytest.mark.parametrize("is_filled", [False, True])
+async def test_recall_among_many_reads_sketches_from_their_index_and_memories_one_by_one(
+    database: Callable[[str], ServiceDatabase], is_filled: bool
+) -> None:
+    fresh = database("memory")
+    if is_filled:
+        for _ in range(3):
+            fill(fresh, somebody(), 2_000)
+
+    plan = kept_plan(fresh, find.FIND_AMONG_MANY)
+
+    by_embedding, by_words = scans_of(plan, "sketches")
+    assert by_embedding["Node Type"] == "Index Only Scan"
+    assert all("user_id" in scan["Index Cond"] and "space" in scan["Index Cond"] for scan in (by_embedding, by_words))
+    sorts = [node for node in nodes_of(plan) if node["Node Type"] == "Sort" and scans_of(node, "sketches")]
+    assert [("<~>" in str(sort["Sort Key"]), "bit_count" in str(sort["Sort Key"])) for sort in sorts] == [
+        (True, False),
+        (False, True),
+    ]
+    assert all("(memory_id = " in scan["Index Cond"] for scan in scans_of(plan, "memories"))

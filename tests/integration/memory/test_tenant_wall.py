@@ -30,7 +30,7 @@ async def test_a_tenant_sees_its_own_rows_only(database: Callable[[str], Service
 
     own = rows_seen(fresh, "memory", person.tenant_id)
 
-    assert own == {"memories": 2, "committed_runs": 1, "fact_keys": 1, "core_blocks": 1}
+    assert own == {"memories": 2, "sketches": 2, "committed_runs": 1, "fact_keys": 1, "core_blocks": 1}
     assert set(rows_seen(fresh, "memory", uuid4()).values()) == {0}
     assert set(rows_seen(fresh, "memory", None).values()) == {0}
     assert tables_without_wall(fresh, "memory") == []

@@ -1,15 +1,15 @@
-"""Whose questions are worth an embedding."""
+"""What a process notes of people."""
 
 from __future__ import annotations
 
 from uuid import uuid4
 
 from flotilla_memory.model import Person
-from flotilla_memory.recall.people import PeopleWithMemories
+from flotilla_memory.people import NotedPeople
 
 
 def test_whoever_was_noted_longest_ago_is_dropped() -> None:
-    people = PeopleWithMemories(most=2)
+    people = NotedPeople(most=2)
     first, second, third = (Person(tenant_id=uuid4(), user_id=uuid4()) for _ in range(3))
 
     for person in (first, second, third):
@@ -19,7 +19,7 @@ def test_whoever_was_noted_longest_ago_is_dropped() -> None:
 
 
 def test_whoever_is_noted_again_displaces_nobody() -> None:
-    people = PeopleWithMemories(most=2)
+    people = NotedPeople(most=2)
     first, second = (Person(tenant_id=uuid4(), user_id=uuid4()) for _ in range(2))
 
     for person in (first, second, second):

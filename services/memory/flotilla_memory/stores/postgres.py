@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -23,7 +24,9 @@ from flotilla_memory.model import (
     Person,
     RecallQuery,
 )
-from flotilla_memory.stores import grouped
+from flotilla_memory.people import NotedPeople
+from flotilla_memory.stores.find import find
+from flotilla_memory.stores.grouped import add_episodes
 from flotilla_memory.stores.words import text_digest
 
 Item = TypeVar("Item")
@@ -64,6 +67,7 @@ class PostgresMemoryStore:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._with_many = NotedPeople()
         self._finds = Grouping(self._find_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
         self._episodes = Grouping(self._add_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
 
@@ -80,7 +84,7 @@ class PostgresMemoryStore:
                 return await _add_fact(connection, person, fact)
 
     async def find(self, person: Person, query: RecallQuery) -> Findings:
-        """Compares the question with all rows of the person, with all others that wait, in one statement a tenant."""
+        """Compares the question with the person's rows, with all others that wait, in one statement a tenant."""
         return await self._finds.submit((person, query))
 
     async def list_page(self, person: Person, *, size: int, after: PagePosition | None) -> MemoryPage:
@@ -105,10 +109,10 @@ class PostgresMemoryStore:
                 return cursor.rowcount == 1
 
     async def _find_all(self, asked: Sequence[tuple[Person, RecallQuery]]) -> Sequence[Findings]:
-        return await self._by_tenant(asked, grouped.find)
+        return await self._by_tenant(asked, partial(find, with_many=self._with_many))
 
     async def _add_all(self, episodes: Sequence[tuple[Person, NewMemory]]) -> Sequence[bool]:
-        return await self._by_tenant(episodes, grouped.add_episodes)
+        return await self._by_tenant(episodes, add_episodes)
 
     async def _by_tenant(
         self,

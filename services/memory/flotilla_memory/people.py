@@ -1,4 +1,4 @@
-"""Whose questions are worth an embedding."""
+"""What a process knows of people without asking, to save itself work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from flotilla_memory.model import Person
 MOST_PEOPLE = 10_000
 
 
-class PeopleWithMemories:
-    """The people of whom this process has lately seen a memory: a hint, so others may have some and these none left."""
+class NotedPeople:
+    """The people of whom this process has lately seen something: a hint, so it may hold for others and no longer hold.
+
+    most: how many it remembers.
+    """
 
     def __init__(self, most: int = MOST_PEOPLE) -> None:
         self._most = most
@@ -24,5 +27,5 @@ class PeopleWithMemories:
         self._seen[person] = None
 
     def drop(self, person: Person) -> None:
-        """Forgets a person who has nothing left to compare with."""
+        """Forgets a person of whom it no longer holds."""
         self._seen.pop(person, None)
