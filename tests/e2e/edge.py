@@ -17,12 +17,13 @@ class Edge:
     """Where the platform answers, and to whom."""
 
     url: str
+    host: str = HOST
     key: str = ADMIN_KEY
 
     @property
     def headers(self) -> dict[str, str]:
         """What every request carries."""
-        return {"Host": HOST, "Authorization": f"Bearer {self.key}"}
+        return {"Host": self.host, "Authorization": f"Bearer {self.key}"}
 
     def get(self, path: str) -> httpx.Response:
         """Asks for a resource."""

@@ -12,10 +12,18 @@ FOLDER = Path(os.environ.get("FLOTILLA_E2E_EVIDENCE", ROOT / "build" / "e2e"))
 
 
 def collect(node: Node, name: str) -> Path:
-    """Writes down the namespace's state and returns the folder."""
+    """Writes down the state of every namespace of ours and returns the folder."""
     folder = FOLDER / name
+    for namespace in node.try_kubectl("get", "namespaces", "-o", "name").stdout.split():
+        if namespace.startswith(f"namespace/{NAMESPACE}"):
+            _collect(node, namespace.removeprefix("namespace/"), folder)
+    return folder
+
+
+def _collect(node: Node, namespace: str, folder: Path) -> None:
+    folder = folder / namespace
     folder.mkdir(parents=True, exist_ok=True)
-    here = ("--namespace", NAMESPACE)
+    here = ("--namespace", namespace)
     _keep(folder / "objects.txt", node, *here, "get", "all,hpa,pdb,networkpolicy,ingress,cm,pvc", "-o", "wide")
     _keep(folder / "events.txt", node, *here, "get", "events", "--sort-by=.lastTimestamp")
     _keep(folder / "describe.txt", node, *here, "describe", "pods")
@@ -24,7 +32,6 @@ def collect(node: Node, name: str) -> Path:
         logs = ("logs", pod, "--all-containers", "--prefix", "--tail=4000")
         _keep(folder / f"{pod.removeprefix('pod/')}.log", node, *here, *logs)
         _keep(folder / f"{pod.removeprefix('pod/')}.previous.log", node, *here, *logs, "--previous")
-    return folder
 
 
 def _keep(file: Path, node: Node, *arguments: str) -> None:

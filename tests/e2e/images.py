@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from e2e.command import must, run
 from e2e.node import ROOT, SCRIPTS, Node, in_builder, in_image_store
@@ -30,6 +31,14 @@ class Images:
     """Tag of the version that is upgraded to."""
     stores: dict[str, str]
     """Images of the stores; empty where the chart's own can be pulled."""
+
+    def values(self) -> dict[str, Any]:
+        """Returns the chart's values for the first version."""
+        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": self.first}}
+        if self.stores:
+            values["postgres"] = {"image": self.stores["postgres"]}
+            values["valkey"] = {"image": self.stores["redis"], "command": ["redis-server"]}
+        return values
 
 
 def prepare_images(node: Node) -> Images:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Node:
     """Somebody else's, named by KUBECONFIG, rather than the one of SCRIPTS."""
     url: str
     """Where its ingress controller listens on this machine."""
+    helm_program: str = os.environ.get("FLOTILLA_E2E_HELM", "helm")
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout_s: float = 300) -> str:
         """Returns what kubectl prints. Raises CommandFailed."""
@@ -44,7 +46,15 @@ class Node:
 
     def helm(self, *arguments: str, timeout_s: float = 900) -> Outcome:
         """Runs helm (or what FLOTILLA_E2E_HELM names), which may fail."""
-        return run(os.environ.get("FLOTILLA_E2E_HELM", "helm"), *arguments, env=self.env, timeout_s=timeout_s)
+        return run(self.helm_program, *arguments, env=self.env, timeout_s=timeout_s)
+
+    def with_helm(self, program: str, folder: Path) -> Node:
+        """Returns the same cluster for somebody whose `helm`, the first on the PATH, is this program."""
+        path = self.env.get("PATH", os.environ["PATH"])
+        found = shutil.which(program, path=path)
+        assert found is not None, f"there is no {program}"
+        (folder / "helm").symlink_to(found)
+        return replace(self, env={**self.env, "PATH": f"{folder}:{path}"}, helm_program=str(folder / "helm"))
 
     def kill_container(self, container_id: str) -> None:
         """Ends a container's first process with SIGKILL, from outside: nobody in the pod hears of it."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from e2e.command import Outcome, must
-from e2e.images import REPOSITORY, SERVICES, Images
+from e2e.images import SERVICES, Images
 from e2e.node import ROOT, Node
 
 CHART = ROOT / "charts" / "flotilla"
+VALUES = (str(CHART / "values-development.yaml"), str(Path(__file__).with_name("values.yaml")))
 NAMESPACE = "flotilla-e2e"
 NAME = "flotilla"
 HOST = "e2e.flotilla.localhost"
@@ -36,6 +37,7 @@ class Release:
     images: Images
     folder: Path
     """Where values files are written."""
+    namespace: str = NAMESPACE
     install_s: float = 0.0
     _applied: str | None = field(default=None, init=False)
     """What was installed last, or None when that is not known."""
@@ -43,26 +45,29 @@ class Release:
 
     def create_namespace(self, *, keep: bool) -> None:
         """Makes a namespace that enforces the Pod Security standard `restricted`, or keeps the one there is."""
-        if keep and self.node.try_kubectl("get", "namespace", NAMESPACE).status == 0:
+        if keep and self.node.try_kubectl("get", "namespace", self.namespace).status == 0:
             return
         self.delete_namespace()
-        self.node.kubectl("create", "namespace", NAMESPACE)
+        self.node.kubectl("create", "namespace", self.namespace)
         labels = [f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn", "audit")]
-        self.node.kubectl("label", "namespace", NAMESPACE, *labels)
+        self.node.kubectl("label", "namespace", self.namespace, *labels)
 
     def delete_namespace(self) -> None:
         """Removes the namespace and all that is in it, without waiting for anybody's work."""
-        self.node.try_kubectl("--namespace", NAMESPACE, "delete", "pods", "--all", "--grace-period=1", "--wait=false")
-        self.node.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s")
+        self.node.try_kubectl(
+            "--namespace", self.namespace, "delete", "pods", "--all", "--grace-period=1", "--wait=false"
+        )
+        self.node.kubectl("delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=180s")
 
     def upgrade(self, values: Mapping[str, Any] | None = None, *, version: str = "") -> Outcome:
         """Installs or upgrades to exactly these values over the e2e ones; may fail."""
         version = version or self.images.first
-        files = [str(CHART / "values-development.yaml"), str(Path(__file__).with_name("values.yaml"))]
-        files += [self._written(self._images_values(version)), self._written(values or {})]
+        files = [*VALUES, self.written(self._images_values(version)), self.written(values or {})]
         chosen = [part for file in files for part in ("--values", file)]
         wait = ("--wait", "--timeout", "8m")
-        outcome = self.node.helm("upgrade", "--install", NAME, str(CHART), "--namespace", NAMESPACE, *chosen, *wait)
+        outcome = self.node.helm(
+            "upgrade", "--install", NAME, str(CHART), "--namespace", self.namespace, *chosen, *wait
+        )
         self._applied = None if outcome.status else json.dumps([version, values or {}])
         return outcome
 
@@ -76,25 +81,25 @@ class Release:
     def rollback(self) -> None:
         """Goes back to the revision before."""
         self._applied = None
-        must(self.node.helm("rollback", NAME, "--namespace", NAMESPACE, "--wait", "--timeout", "8m"))
+        must(self.node.helm("rollback", NAME, "--namespace", self.namespace, "--wait", "--timeout", "8m"))
 
     def uninstall(self) -> Outcome:
         """Removes the release and waits for its objects' end."""
         self._applied = None
-        return must(self.node.helm("uninstall", NAME, "--namespace", NAMESPACE, "--wait", "--timeout", "5m"))
+        return must(self.node.helm("uninstall", NAME, "--namespace", self.namespace, "--wait", "--timeout", "5m"))
 
     def revision(self) -> int:
         """Returns the number of the release's newest revision."""
-        listed = must(self.node.helm("history", NAME, "--namespace", NAMESPACE, "-o", "json"))
+        listed = must(self.node.helm("history", NAME, "--namespace", self.namespace, "-o", "json"))
         return int(json.loads(listed.stdout)[-1]["revision"])
 
     def kubectl(self, *arguments: str, timeout_s: float = 300) -> str:
         """Returns what kubectl prints about the release's namespace."""
-        return self.node.kubectl("--namespace", NAMESPACE, *arguments, timeout_s=timeout_s)
+        return self.node.kubectl("--namespace", self.namespace, *arguments, timeout_s=timeout_s)
 
     def objects(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
         """Returns the objects of a kind in the release's namespace."""
-        items: list[dict[str, Any]] = self.node.get("--namespace", NAMESPACE, kind, *arguments)["items"]
+        items: list[dict[str, Any]] = self.node.get("--namespace", self.namespace, kind, *arguments)["items"]
         return items
 
     def pods(self, component: str = "") -> list[dict[str, Any]]:
@@ -119,7 +124,7 @@ class Release:
 
     def metrics(self, pod: str) -> str:
         """Returns a pod's metrics, as Prometheus would read them."""
-        return self.node.kubectl("get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9090/proxy/metrics")
+        return self.node.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:9090/proxy/metrics")
 
     def wait_until_rolled_out(self) -> None:
         """Waits until only pods of the newest version take traffic."""
@@ -132,14 +137,10 @@ class Release:
 
     def _images_values(self, version: str) -> dict[str, Any]:
         # By colour, because the development model is not part of one: it stands for a provider, and is not upgraded.
-        values: dict[str, Any] = {"image": {"repository": REPOSITORY, "tag": self.images.first}}
-        values["rollout"] = {"colors": {"blue": {"image": {"tag": version}}}}
-        if stores := self.images.stores:
-            values["postgres"] = {"image": stores["postgres"]}
-            values["valkey"] = {"image": stores["redis"], "command": ["redis-server"]}
-        return values
+        return self.images.values() | {"rollout": {"colors": {"blue": {"image": {"tag": version}}}}}
 
-    def _written(self, values: Mapping[str, Any]) -> str:
+    def written(self, values: Mapping[str, Any]) -> str:
+        """Returns the name of a values file with this content."""
         self._files += 1
         file = self.folder / f"values-{self._files}.yaml"
         file.write_text(json.dumps(values))
