@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from render import Manifest, RenderError, manifests, of_kind
-from workloads import component, pods
+from workloads import component, is_early, pods
 
 Edge = tuple[str, str, int]
 INNER = ("orchestrator", "memory", "tool", "evaluator")
@@ -25,6 +25,7 @@ BUNDLED: set[Edge] = {
 FROM_OUTSIDE: set[Edge] = {("anyone", "gateway", 8080), *(("monitoring", service, 9090) for service in EVERYBODY)}
 SMOKE_TEST: Edge = ("test", "gateway", 8080)
 DNS: set[Edge] = {(client, "dns", 53) for client in (*EVERYBODY, "migration", "test")}
+METADATA_IPV6 = ip_address("fd00:ec2::254")
 METADATA = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254")
 
 
@@ -99,7 +100,26 @@ def test_metadata_is_cut_out_of_the_blocks_that_hold_it(cidr: str) -> None:
     assert rule["to"][0]["ipBlock"]["except"] == ["169.254.0.0/16"]
 
 
-@pytest.mark.parametrize("cidr", ["10.0.0.0/8", "169.255.0.0/16", "192.0.2.1/32", "2001:db8::/32"])
+@pytest.mark.parametrize(
+    "cidr", ["::/0", "f000::/4", "fc00::/7", "fd00::/8", "FD00:0EC2::/32", "fd00:ec2:0:0:0:0:0:0/120"]
+)
+def test_metadata_is_cut_out_of_the_ipv6_blocks_that_hold_it(cidr: str) -> None:
+    found = manifests("production", values=tool_may(f"to: [{{ipBlock: {{cidr: '{cidr}'}}}}]"))
+
+    excepted = [
+        peer["ipBlock"].get("except")
+        for policy in policies(found)
+        for rule in policy["spec"].get("egress", [])
+        for peer in rule["to"]
+        if peer.get("ipBlock", {}).get("cidr") == cidr and component(policy) == "tool"
+    ]
+    held = METADATA_IPV6 in ip_network(cidr)
+    assert excepted == ([["fd00:ec2::254/128"]] if held else [None])
+
+
+@pytest.mark.parametrize(
+    "cidr", ["10.0.0.0/8", "169.255.0.0/16", "192.0.2.1/32", "2001:db8::/32", "fd01::/16", "::1/128"]
+)
 def test_other_blocks_stay_what_they_are(cidr: str) -> None:
     found = manifests("production", values=tool_may(f"to: [{{ipBlock: {{cidr: '{cidr}'}}}}]"))
 
@@ -117,6 +137,42 @@ def test_other_blocks_stay_what_they_are(cidr: str) -> None:
 def test_a_rule_to_metadata_is_refused(cidr: str) -> None:
     with pytest.raises(RenderError, match=r"which networkPolicy\.metadataAddresses refuses"):
         manifests("production", values=tool_may(f"to: [{{ipBlock: {{cidr: '{cidr}'}}}}]"))
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.1", "fd00::", "10.0.0/8", "example.com", "10.0.0.0/"])
+@pytest.mark.parametrize("field", ["cidr: '{}'", "cidr: 0.0.0.0/0, except: ['{}']"])
+def test_an_address_that_is_no_block_is_refused_with_its_path(field: str, cidr: str) -> None:
+    with pytest.raises(RenderError, match=r"at '/networkPolicy/egress/tool/0/to/0/ipBlock/.* does not match pattern"):
+        manifests("production", values=tool_may(f"to: [{{ipBlock: {{{field.format(cidr)}}}}}]"))
+
+
+def test_dns_is_reached_where_and_on_what_port_it_is_said_to_be() -> None:
+    values = "networkPolicy: {dns: [{ipBlock: {cidr: 169.254.20.10/32}}], dnsPorts: [53, 5353]}"
+
+    for policy in policies(manifests("production", values=values)):
+        rules = [each for each in policy["spec"].get("egress", []) if each["ports"][0]["protocol"] == "UDP"]
+        for rule in rules:
+            assert rule["to"] == [{"ipBlock": {"cidr": "169.254.20.10/32"}}]
+            assert [(each["protocol"], each["port"]) for each in rule["ports"]] == [
+                ("UDP", 53),
+                ("TCP", 53),
+                ("UDP", 5353),
+                ("TCP", 5353),
+            ]
+        assert len(rules) == ("egress" in policy["spec"])
+
+
+def test_a_migration_that_is_a_hook_has_its_way_to_the_database_before_it_runs(
+    production: list[Manifest], development: list[Manifest]
+) -> None:
+    [of_hook], [of_job] = (
+        [each for each in policies(found) if component(each) == "migration"] for found in (production, development)
+    )
+
+    assert is_early(of_hook)
+    assert not is_early(of_job)
+    deletion = of_hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    assert deletion == "before-hook-creation,hook-succeeded"
 
 
 def test_a_rule_to_everywhere_is_refused() -> None:

@@ -17,6 +17,16 @@ from workloads import SERVICES, component, pod_spec
 
 # What the image does not read from settings models.
 KNOWN = {"APP_ENV", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+MODELS_ELSEWHERE = """
+secrets: { development: { modelApiKey: sk-1 } }
+model:
+  development: { enabled: false }
+  baseUrl: https://models.example.com/v1
+  name: chat
+  embeddingBaseUrl: http://embeddings.models/v1
+  embeddingModel: embed
+  routes: { local: { base_url: "http://vllm.models/v1", model: qwen, api_key_file: /run/flotilla/model/vllm } }
+"""
 # The evaluator's models, and the gateway's view of it, are named by the architecture and come with their features.
 COMING = {"GATEWAY_EVALUATOR_TARGET"}
 
@@ -116,6 +126,30 @@ def test_the_preflight_names_an_agents_wrong_line(tmp_path: Path) -> None:
     assert "agents.files: sales.yaml:4:9: there is no prompt 'prompts/none.md'" in done.stderr
 
 
+@pytest.mark.parametrize("service", ["memory", "orchestrator"])
+def test_the_preflight_names_every_route_whose_key_is_missing(tmp_path: Path, service: str) -> None:
+    found = manifests("development", values=MODELS_ELSEWHERE)
+
+    done = preflight(found, service, tmp_path)
+
+    assert done.returncode == 1
+    hint = "secrets.model: there is no Secret flotilla-model-preflight with this key in the namespace agents"
+    assert done.stderr.splitlines() == [
+        f"model route embedding: there is no file {tmp_path}/run/flotilla/model/embedding-api-key; {hint}",
+        f"model route local: there is no file /run/flotilla/model/vllm; {hint}",
+    ]
+
+
+def test_a_server_that_wants_no_key_is_given_none(tmp_path: Path) -> None:
+    keyless = "secrets.model.keys.apiKey=,secrets.model.keys.embeddingApiKey=,model.routes.local.api_key_file=null"
+    found = manifests("development", "--set", keyless, values=MODELS_ELSEWHERE)
+
+    done = preflight(found, "memory", tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [name for name in settings_of(found, "memory") if name.endswith("_API_KEY_FILE")]
+
+
 def test_the_preflight_names_a_wrong_setting(tmp_path: Path) -> None:
     found = manifests("development", values="services: {memory: {env: {MEMORY_RECALL_MEMORIES: many}}}")
 
@@ -152,8 +186,8 @@ def preflight(
         .replace("/etc/flotilla", f"{root}/etc/flotilla")
         for each in container["env"]
     }
-    files = container["command"][-1].replace("/run/flotilla", f"{root}/run/flotilla")
-    command = [sys.executable, str(CHART / "files/preflight.py"), service, files]
+    arguments = [each.replace("/run/flotilla", f"{root}/run/flotilla") for each in container["command"][3:]]
+    command = [sys.executable, str(CHART / "files/preflight.py"), service, *arguments]
     return subprocess.run(
         command, env={"PATH": os.environ["PATH"], **here}, capture_output=True, text=True, check=False
     )
@@ -161,20 +195,19 @@ def preflight(
 
 def fill(folder: Path, volume: Manifest, found: list[Manifest], without: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    items = [
-        (each["secret"]["name"], item)
-        for each in volume.get("projected", {}).get("sources", [])
-        for item in each["secret"]["items"]
-    ]
+    sources = [("Secret", each["secret"]) for each in volume.get("projected", {}).get("sources", [])]
     if "configMap" in volume:
-        items = [(volume["configMap"]["name"], item) for item in volume["configMap"].get("items", [])]
-    for name, item in items:
-        kind = "ConfigMap" if "configMap" in volume else "Secret"
-        source = named(found, kind, name)
-        if item["path"] != without:
-            file = folder / item["path"]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(source["data" if kind == "ConfigMap" else "stringData"][item["key"]])
+        sources = [("ConfigMap", volume["configMap"])]
+    if "secret" in volume:
+        sources = [("Secret", {"name": volume["secret"]["secretName"], **volume["secret"]})]
+    for kind, source in sources:
+        made = named(found, kind, source["name"])
+        texts = made["data" if kind == "ConfigMap" else "stringData"]
+        for item in source.get("items", [{"key": key, "path": key} for key in texts]):
+            if item["path"] != without:
+                file = folder / item["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(texts[item["key"]])
 
 
 def test_the_public_keys_belong_to_the_private_ones(development: list[Manifest], tmp_path: Path) -> None:

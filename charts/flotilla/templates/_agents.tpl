@@ -49,7 +49,7 @@ metadata:
     {{- include "flotilla.labels" $ | nindent 4 }}
   {{- if $.suffix }}
   annotations:
-    {{- include "flotilla.preflightAnnotations" -10 | nindent 4 }}
+    {{- include "flotilla.earlyAnnotations" -10 | nindent 4 }}
   {{- end }}
 data:
   {{- range $key, $value := $data }}

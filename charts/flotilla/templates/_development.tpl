@@ -43,7 +43,7 @@
 {{- $_ := set $contents "valkey" (dict "valkey.conf" (include "flotilla.valkeyConf" .)) }}
 {{- end }}
 {{- if and $development.modelApiKey (not .Values.secrets.model.existingSecret) }}
-{{- $_ := set $contents "model" (dict .Values.secrets.model.keys.apiKey $development.modelApiKey) }}
+{{- $_ := set $contents "model" (dict (.Values.secrets.model.keys.apiKey | default "api-key") $development.modelApiKey) }}
 {{- end }}
 {{- toJson $contents }}
 {{- end -}}

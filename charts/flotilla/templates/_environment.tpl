@@ -100,8 +100,10 @@ FLOTILLA_EMBEDDING_MODEL: {{ . | quote }}
 FLOTILLA_EMBEDDING_BASE_URL: {{ . | quote }}
 {{- end }}
 {{- if include "flotilla.secretName" (dict "root" . "kind" "model") }}
-FLOTILLA_MODEL_API_KEY_FILE: '{{ include "flotilla.modelSecretDir" . }}/{{ $keys.apiKey }}'
-{{- if $model.embeddingBaseUrl }}
+{{- with $keys.apiKey }}
+FLOTILLA_MODEL_API_KEY_FILE: '{{ include "flotilla.modelSecretDir" $ }}/{{ . }}'
+{{- end }}
+{{- if and $model.embeddingBaseUrl $keys.embeddingApiKey }}
 FLOTILLA_EMBEDDING_API_KEY_FILE: '{{ include "flotilla.modelSecretDir" . }}/{{ $keys.embeddingApiKey }}'
 {{- end }}
 {{- end }}

@@ -11,8 +11,10 @@ podSelector:
 - to:
     {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
   ports:
-    - { protocol: UDP, port: 53 }
-    - { protocol: TCP, port: 53 }
+    {{- range .Values.networkPolicy.dnsPorts | default (list 53) }}
+    - { protocol: UDP, port: {{ . }} }
+    - { protocol: TCP, port: {{ . }} }
+    {{- end }}
 {{- end -}}
 
 {{/* A rule between two of ours: .peers (components), .port, and whether they are the `to` or the `from`. */}}
@@ -56,28 +58,33 @@ out. A rule without destinations would reach it too, so it is refused.
 {{- end }}
 {{- end -}}
 
-{{/* "true" if the block .cidr holds the block .address; IPv6 is only understood as ::/0. */}}
+{{/* "true" if the block .cidr holds the block .address. */}}
 {{- define "flotilla.blockHolds" -}}
-{{- $cidr := splitList "/" .cidr -}}
-{{- $address := splitList "/" .address -}}
-{{- if contains ":" .cidr -}}
-{{- if or (eq .cidr .address) (and (contains ":" .address) (eq .cidr "::/0")) -}}true{{- end -}}
-{{- else if not (contains ":" .address) -}}
-{{- $bits := index $cidr 1 | int -}}
-{{- $block := dict "of" (include "flotilla.addressNumber" (index $cidr 0) | int64) -}}
-{{- $other := dict "of" (include "flotilla.addressNumber" (index $address 0) | int64) -}}
-{{- range until (int (sub 32 $bits)) -}}
-{{- $_ := set $block "of" (div $block.of 2) -}}
-{{- $_ := set $other "of" (div $other.of 2) -}}
-{{- end -}}
-{{- if and (eq $block.of $other.of) (le $bits (index $address 1 | int)) -}}true{{- end -}}
-{{- end -}}
+{{- $holder := splitList "/" .cidr -}}
+{{- $held := splitList "/" .address -}}
+{{- $length := index $holder 1 | int -}}
+{{- $ofHolder := include "flotilla.addressBits" (first $holder) -}}
+{{- $ofHeld := include "flotilla.addressBits" (first $held) -}}
+{{- $isOneFamily := eq (len $ofHolder) (len $ofHeld) -}}
+{{- if and $isOneFamily (le $length (index $held 1 | int)) (hasPrefix (substr 0 $length $ofHolder) $ofHeld) -}}true{{- end -}}
 {{- end -}}
 
-{{- define "flotilla.addressNumber" -}}
-{{- $number := dict "is" 0 -}}
-{{- range splitList "." . -}}{{- $_ := set $number "is" (add (mul $number.is 256) (int64 .)) -}}{{- end -}}
-{{- $number.is -}}
+{{/* An address as its 32 or 128 binary digits. */}}
+{{- define "flotilla.addressBits" -}}
+{{- if contains ":" . -}}
+{{- $halves := splitList "::" . -}}
+{{- $left := splitList ":" (first $halves) | compact -}}
+{{- $right := splitList ":" (last $halves) | compact -}}
+{{- $zeros := list -}}
+{{- if eq (len $halves) 2 -}}
+{{- range until (sub 8 (len (concat $left $right)) | int) -}}{{- $zeros = append $zeros "0" -}}{{- end -}}
+{{- else -}}
+{{- $right = list -}}
+{{- end -}}
+{{- range concat $left $zeros $right -}}{{- printf "%016b" (int64 (printf "0x%s" .)) -}}{{- end -}}
+{{- else -}}
+{{- range splitList "." . -}}{{- printf "%08b" (int64 .) -}}{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "flotilla.databaseRule" -}}
@@ -146,7 +153,7 @@ out. A rule without destinations would reach it too, so it is refused.
 {{- end }}
 {{- end -}}
 
-{{/* One policy: .service, .ingress and .egress (rules as text, empty for none). */}}
+{{/* One policy: .service, .annotations, .ingress and .egress (as text, empty for none). */}}
 {{- define "flotilla.networkPolicy" -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -155,6 +162,10 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "flotilla.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
 spec:
   podSelector:
     matchLabels:

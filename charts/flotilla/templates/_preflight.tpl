@@ -1,4 +1,5 @@
-{{- define "flotilla.preflightAnnotations" -}}
+{{/* Of what is made before anything changes, in the order of the weights, and goes once all of it has succeeded. */}}
+{{- define "flotilla.earlyAnnotations" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
@@ -15,6 +16,9 @@ helm.sh/hook-output-log-policy: hook-failed
     - /etc/flotilla/preflight/preflight.py
     - {{ .service }}
     - {{ include "flotilla.preflightFiles" . | squote }}
+    {{- if .facts.models }}
+    - {{ include "flotilla.preflightModelHint" . | quote }}
+    {{- end }}
   env:
     {{- range $name, $value := fromYaml (include "flotilla.environment" .) }}
     - { name: {{ $name }}, value: {{ $value | quote }} }
@@ -35,15 +39,16 @@ helm.sh/hook-output-log-policy: hook-failed
 {{- range fromJsonArray (include "flotilla.secretFiles" .) -}}
 {{- $_ := set $files (printf "%s/%s" .dir .path) (printf "secrets.%s: there is no Secret %s with the key %s in the namespace %s" .kind .secret .key $.root.Release.Namespace) -}}
 {{- end -}}
-{{- if .facts.models -}}
-{{- with include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "model") -}}
-{{- $key := $.root.Values.secrets.model.keys.apiKey -}}
-{{- if $.root.Values.model.baseUrl -}}
-{{- $_ := set $files (printf "%s/%s" (include "flotilla.modelSecretDir" $) $key) (printf "secrets.model: there is no Secret %s with the key %s in the namespace %s" . $key $.root.Release.Namespace) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
 {{- toJson $files -}}
+{{- end -}}
+
+{{/* Which files the models' keys are in only the routes say; this is what to say where one is missing. */}}
+{{- define "flotilla.preflightModelHint" -}}
+{{- with include "flotilla.secretName" (dict "root" .root "suffix" .suffix "kind" "model") -}}
+secrets.model: there is no Secret {{ . }} with this key in the namespace {{ $.root.Release.Namespace }}
+{{- else -}}
+secrets.model.existingSecret names no Secret
+{{- end -}}
 {{- end -}}
 
 {{/* Where the migration is a hook it would wait for its Secret without a word, so the preflight looks at that too. */}}
