@@ -161,10 +161,10 @@ class RunEngine:
     def _admit(self) -> None:
         metrics = self._parts.metrics
         if self.is_draining:
-            metrics.refused.labels("draining").inc()
+            metrics.refused["draining"].inc()
             raise UnavailableError("This process takes no more runs.", reason="draining", retry_after_s=1)
         if not self.free:
-            metrics.refused.labels("capacity").inc()
+            metrics.refused["capacity"].inc()
             raise ResourceExhaustedError("Too many runs are under way.", reason="capacity", retry_after_s=1)
 
     def _begin_new(self, new: NewRun, release: Release, start: Start, since: float) -> None:

@@ -1,11 +1,20 @@
-"""What the engine counts; labels are bounded, so never ids of people, threads or runs."""
+"""What the engine counts; labels are bounded, so never ids of people, threads or runs.
+
+Children are bound at once: PromQL's `increase` does not see the first of a series that begins at 1.
+"""
 
 from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from flotilla_orchestrator.model import OutboxKind, RunStatus
+
 _LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _DURATION_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+
+_ENDS = [status for status in RunStatus if status.is_terminal or status is RunStatus.WAITING]
+_WIRES = ("openai",)
+"""Those known here; a caller may name another, whose series then begins with its first run."""
 
 
 class RunMetrics:
@@ -13,8 +22,12 @@ class RunMetrics:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.accepted = Counter("flotilla_runs_accepted", "Runs accepted.", ["wire"], registry=registry)
-        self.refused = Counter("flotilla_runs_refused", "Starts refused.", ["reason"], registry=registry)
-        self.finished = Counter("flotilla_runs_finished", "Runs ended here.", ["status"], registry=registry)
+        for wire in _WIRES:
+            self.accepted.labels(wire)
+        refused = Counter("flotilla_runs_refused", "Starts refused.", ["reason"], registry=registry)
+        self.refused = {reason: refused.labels(reason) for reason in ("draining", "capacity")}
+        finished = Counter("flotilla_runs_finished", "Runs ended here.", ["status"], registry=registry)
+        self.finished = {status: finished.labels(status.name.lower()) for status in _ENDS}
         self.active = Gauge("flotilla_runs_active", "Runs that this process owns.", registry=registry)
         self.duration = Histogram(
             "flotilla_runs_duration_seconds",
@@ -36,9 +49,10 @@ class RunMetrics:
             "flotilla_runs_reply_restarts", "Remade replies that differed.", registry=registry
         )
         self.model_retries = Counter("flotilla_runs_model_retries", "Model streams begun again.", registry=registry)
-        self.degradations = Counter(
+        degradations = Counter(
             "flotilla_runs_degradations", "Runs that went on without a peer.", ["peer"], registry=registry
         )
+        self.degradations = {peer: degradations.labels(peer) for peer in ("memory", "tool")}
         self.flush_events = Histogram(
             "flotilla_runs_flush_events",
             "Events one flush stored.",
@@ -53,14 +67,21 @@ class RunMetrics:
             "flotilla_runs_slow_watchers", "Watchers sent back to the database.", registry=registry
         )
         self.watchers = Gauge("flotilla_runs_watchers", "Open views of runs.", registry=registry)
-        self.outbox_sent = Counter("flotilla_outbox_sent", "Entries delivered.", ["kind"], registry=registry)
-        self.outbox_retried = Counter("flotilla_outbox_retried", "Entries put off.", ["kind"], registry=registry)
-        self.outbox_dropped = Counter(
+        sent = Counter("flotilla_outbox_sent", "Entries delivered.", ["kind"], registry=registry)
+        self.outbox_sent = _by_kind(sent)
+        retried = Counter("flotilla_outbox_retried", "Entries put off.", ["kind"], registry=registry)
+        self.outbox_retried = _by_kind(retried)
+        dropped = Counter(
             "flotilla_outbox_dropped", "Entries that the peer refuses for good.", ["kind"], registry=registry
         )
+        self.outbox_dropped = _by_kind(dropped)
         self.outbox_attempts = Histogram(
             "flotilla_outbox_attempts",
             "Attempts an entry needed.",
             registry=registry,
             buckets=(1, 2, 3, 5, 10, 25, 100),
         )
+
+
+def _by_kind(counter: Counter) -> dict[OutboxKind, Counter]:
+    return {kind: counter.labels(kind.name.lower()) for kind in OutboxKind}

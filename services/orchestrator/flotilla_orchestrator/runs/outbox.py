@@ -121,14 +121,14 @@ class OutboxRelay:
         return [(entry.id, self._settle(entry, error)) for entry, error in zip(batch, errors, strict=True)]
 
     def _settle(self, entry: DueOutboxEntry, error: FlotillaError | None) -> float | None:
-        kind = entry.kind.name.lower()
         if error is None:
-            self._metrics.outbox_sent.labels(kind).inc()
+            self._metrics.outbox_sent[entry.kind].inc()
             self._metrics.outbox_attempts.observe(entry.attempts)
             return None
         if not isinstance(error, _HOPELESS):
             return self._put_off(entry, error)
-        self._metrics.outbox_dropped.labels(kind).inc()
+        kind = entry.kind.name.lower()
+        self._metrics.outbox_dropped[entry.kind].inc()
         _log.error(
             "a peer refuses an entry for good",
             extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason, "error": error.message},
@@ -137,7 +137,7 @@ class OutboxRelay:
 
     def _put_off(self, entry: DueOutboxEntry, error: FlotillaError) -> float:
         kind = entry.kind.name.lower()
-        self._metrics.outbox_retried.labels(kind).inc()
+        self._metrics.outbox_retried[entry.kind].inc()
         log = _log.warning if entry.attempts in (1, 10, 100) else _log.debug
         log("an entry could not be sent", extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason})
         return retry_delay_s(entry.attempts)

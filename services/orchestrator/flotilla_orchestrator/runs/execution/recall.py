@@ -47,7 +47,7 @@ class Recall:
             try:
                 found = await self.memory.load_context(question, thread_id=thread_id, timeout_s=self.timeout_s)
             except FlotillaError as error:
-                self.metrics.degradations.labels("memory").inc()
+                self.metrics.degradations["memory"].inc()
                 _log.warning("memory is left out", extra={"reason": error.reason, "error": error.message})
                 return ""
             return as_text(found)

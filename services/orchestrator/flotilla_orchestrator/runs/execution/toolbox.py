@@ -46,7 +46,7 @@ class ToolDirectory:
         try:
             known = await self._tools.list_tools(names)
         except FlotillaError as error:
-            self._metrics.degradations.labels("tool").inc()
+            self._metrics.degradations["tool"].inc()
             _log.warning("tools cannot be listed", extra={"reason": error.reason, "error": error.message})
             return known
         self._known[key] = (time.monotonic() + _FRESH_S, known)
@@ -87,7 +87,7 @@ class Toolbox:
             return [self._failed(call, error, peer="memory")]
 
     def _failed(self, call: ToolInvocation, error: FlotillaError, *, peer: str) -> ToolResult:
-        self._metrics.degradations.labels(peer).inc()
+        self._metrics.degradations[peer].inc()
         _log.warning(
             "a tool could not be invoked",
             extra={"peer": peer, "tool": call.name, "reason": error.reason, "error": error.message},
