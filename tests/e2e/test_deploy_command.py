@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -20,10 +21,10 @@ from e2e import figures
 from e2e.command import Outcome, must, run
 from e2e.edge import Edge, chat_body, counted, counting
 from e2e.evidence import FOLDER
-from e2e.images import SERVICES, Images
+from e2e.images import REPOSITORY, SERVICES, Images
 from e2e.load import Shape, running_load
 from e2e.node import ROOT, Node
-from e2e.release import CHART, NAMESPACE, VALUES, Release, wait_until
+from e2e.release import ADMIN_KEY, CHART, NAMESPACE, VALUES, Release, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -131,6 +132,19 @@ def test_the_command_that_is_shown_does_the_same_by_itself(operator: Operator, i
     operator.note("identical upgrade by helm alone", began)
 
     assert operator.release.state() == before
+
+
+@pytest.mark.usefixtures("installation")
+def test_a_dry_run_shows_what_would_be_and_no_secret(operator: Operator) -> None:
+    before, running = operator.release.state(), operator.release.revision()
+    tag = operator.release.images.second
+
+    shown = must(operator.deploy("--image-tag", tag, "--dry-run")).stdout
+
+    assert all(f"{REPOSITORY}/{service}:{tag}" in shown for service in SERVICES)
+    assert ADMIN_KEY not in shown
+    assert base64.b64encode(ADMIN_KEY.encode()).decode() not in shown
+    assert (operator.release.state(), operator.release.revision()) == (before, running)
 
 
 @pytest.mark.parametrize("operator", ["helm"], indirect=True)
