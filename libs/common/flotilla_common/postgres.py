@@ -15,7 +15,13 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from pydantic import SecretStr
 
-from flotilla_common.errors import AbortedError, DeadlineExceededError, FlotillaError, UnavailableError
+from flotilla_common.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    FlotillaError,
+    InvalidArgumentError,
+    UnavailableError,
+)
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -43,6 +49,8 @@ _ERRORS: tuple[tuple[type[Exception], type[FlotillaError], str, str], ...] = (
     (psycopg.errors.SerializationFailure, AbortedError, "write_conflict", "another write came first"),
     (psycopg.errors.DeadlockDetected, AbortedError, "write_conflict", "another write came first"),
     (psycopg.errors.LockNotAvailable, AbortedError, "write_conflict", "another write holds the lock"),
+    (psycopg.errors.ProgramLimitExceeded, InvalidArgumentError, "too_large", "the values are too large to be stored"),
+    (psycopg.errors.StatementTooComplex, InvalidArgumentError, "too_large", "the values are too large to be stored"),
     (psycopg.errors.QueryCanceled, DeadlineExceededError, "statement_timeout", "the database took too long"),
     (PoolTimeout, UnavailableError, "database_busy", "no database connection is free"),
     (TooManyRequests, UnavailableError, "database_busy", "no database connection is free"),

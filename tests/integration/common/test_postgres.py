@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from fakes.servers import PostgresServer, ServiceDatabase
 from flotilla_cli.embedded.provision import OWNER, drop_database, provision_database, role_of
-from flotilla_common.errors import AbortedError, DeadlineExceededError, UnavailableError
+from flotilla_common.errors import AbortedError, DeadlineExceededError, InvalidArgumentError, UnavailableError
 from flotilla_common.postgres import (
     NAMED_TENANT,
     Pool,
@@ -202,6 +202,11 @@ async def test_statement_over_its_time_is_deadline_exceeded(pool: Pool) -> None:
         await connection.execute("SET LOCAL statement_timeout = '50ms'")
         with pytest.raises(DeadlineExceededError), map_database_errors():
             await connection.execute("SELECT pg_sleep(5)")
+
+
+def test_value_that_is_too_large_is_the_callers_fault() -> None:
+    with pytest.raises(InvalidArgumentError), map_database_errors():
+        raise psycopg.errors.ProgramLimitExceeded("index row size exceeds maximum")
 
 
 async def test_conflict_of_writes_is_aborted(url: str) -> None:

@@ -145,7 +145,10 @@ async def test_one_bad_row_costs_only_its_own_run(pool: Pool) -> None:
     store, good, bad = PostgresRunStore(pool), new_run(), new_run()
     impossible = new_run(agent="no\x00where")
 
-    accepted = await store.accept([good, impossible, bad], owner=ME)
+    # Longer than an entry of an index may be.
+    unfindable = new_run(idempotency_key=Random(1).randbytes(9000).hex())
+
+    accepted = await store.accept([good, impossible, unfindable, bad], owner=ME)
     owned = await store.append([append(good, 2), RunAppend(bad.run_id, 1, [event(bad, 2**40)])])
     ended = await store.finish([finished(good, 3), finished(bad, 2, usage=[ModelUsage("m", 2**70, 0, 0)])], owner=ME)
 

@@ -10,7 +10,13 @@ from uuid import UUID
 import psycopg
 
 # What the rows themselves are at fault for, or, with a deadlock, their company.
-REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.DeadlockDetected)
+REFUSALS = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.errors.DeadlockDetected,
+)
 
 _log = logging.getLogger(__name__)
 
