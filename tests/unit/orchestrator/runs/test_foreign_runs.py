@@ -31,18 +31,27 @@ async def ask(state: MessagesState):
     return {"messages": [AIMessage(f"You said {interrupt({'question': 'Sure?'})}.")]}
 
 
-def graph_of(node):
-    graph = StateGraph(MessagesState)
+class Hoard(MessagesState):
+    heap: str
+
+
+async def hoard(state: Hoard):
+    return {"messages": [AIMessage("Here it is.")], "heap": "x" * 17 * 1024 * 1024}
+
+
+def graph_of(node, state=MessagesState):
+    graph = StateGraph(state)
     graph.add_node("agent", node)
     graph.add_edge(START, "agent")
     return graph.compile()
 
 
-answering, asking = graph_of(answer), graph_of(ask)
+answering, asking, hoarding = graph_of(answer), graph_of(ask), graph_of(hoard, Hoard)
 """
 FILES = {
     "foreign_runs_graphs.py": GRAPHS,
     "answering.yaml": "name: answering\ndescription: x\ngraph: foreign_runs_graphs:answering\n",
+    "hoarding.yaml": "name: hoarding\ndescription: x\ngraph: foreign_runs_graphs:hoarding\n",
     "asking.yaml": "name: asking\ndescription: x\ngraph: foreign_runs_graphs:asking\n",
 }
 
@@ -56,6 +65,16 @@ async def test_tokens_of_a_langchain_model_are_streamed(tmp_path: Path) -> None:
     assert text_of(log) == log[-1].done.answer.content == "Hello from afar"
     assert kinds(log)[-2:] == ["message", "done"]
     assert [event.custom.data_json for event in log if event.HasField("custom")] == [b'{"progress":1}']
+
+
+async def test_state_that_is_too_large_ends_the_run(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    async with engine_rig(stores_in_memory(), tmp_path, ScriptedModel(always(""))) as rig:
+        log = await rig.answer(asked(rig, "Hi", agent="hoarding"))
+
+    assert is_dense(log)
+    assert log[-1].failed.error.reason == "state_too_large"
+    assert log[-1].failed.error.message == "The run's state is larger than 16 MiB."
 
 
 async def test_graph_that_asks_a_person_waits_and_goes_on_with_the_answer(tmp_path: Path) -> None:
