@@ -11,7 +11,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import Gauge, make_wsgi_app
 
 from flotilla_common.lifecycle import Lifecycle
 from flotilla_common.listen import opening
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 DRAIN_PATH = "/drain"
 METRICS_PATH = "/metrics"
+READY = Gauge(
+    "flotilla_ready", "1 while this process says that it takes new work, 0 before, during the drain and after."
+)
+"""What a balancer is told, for those who look at numbers; 0 from the first scrape on until the process says more."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -21,7 +21,7 @@ from flotilla_common.identity import IdentityVerifier
 from flotilla_common.lifecycle import Lifecycle, Work, termination
 from flotilla_common.listen import opening
 from flotilla_common.logs import configure_logs
-from flotilla_common.metrics import serve_metrics
+from flotilla_common.metrics import READY, serve_metrics
 from flotilla_common.rpc.multiplex.server_stream import ServedStreams
 from flotilla_common.rpc.server import DEFAULT_TIMEOUT_S, ServerInterceptor, create_server
 from flotilla_common.settings import ProcessSettings, ServiceSettings, load_settings
@@ -101,6 +101,7 @@ async def open_server(
 ) -> AsyncIterator[RunningServer]:
     """Starts the server with interceptors, health on both ports and metrics; stops it on leaving, without a drain."""
     health = Health((service_name, *full_service_names))
+    health.on_change(READY.set)
     await health.set_serving(False)
     closing: list[asyncio.Task[None]] = []
 

@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack
 from flotilla_common.serve import run, settle_garbage_collector
 
 from flotilla_gateway.assembly import assemble
-from flotilla_gateway.server import HttpServer, stopped_by_signals
+from flotilla_gateway.server import HttpServer, readiness_shown, stopped_by_signals
 from flotilla_gateway.settings import GatewaySettings
 
 
 async def main(settings: GatewaySettings) -> None:
     """Serves until SIGTERM or SIGINT."""
     async with AsyncExitStack() as stack:
-        app = await assemble(settings, stack)
+        app, readiness = await assemble(settings, stack)
         server = HttpServer(
             app,
             host=settings.host,
@@ -24,6 +24,7 @@ async def main(settings: GatewaySettings) -> None:
             trusted_proxies=settings.proxies(),
         )
         await stack.enter_async_context(stopped_by_signals(server))
+        await stack.enter_async_context(readiness_shown(server, readiness))
         settle_garbage_collector()
         await server.serve()
 

@@ -35,8 +35,8 @@ from flotilla_gateway.wires.operations.status import Readiness
 _REDIS_CONNECT_TIMEOUT_S = 0.25
 
 
-async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> ASGIApp:
-    """Opens everything the gateway holds, on a stack that closes it again, and returns the application."""
+async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> tuple[ASGIApp, Readiness]:
+    """Opens all that the gateway holds, on a stack that closes it again; returns the application and its readiness."""
     pool, system_pool = await _open_pools(settings, stack)
     redis = _redis(settings)
     stack.push_async_callback(redis.aclose)
@@ -52,6 +52,7 @@ async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> ASGIApp:
     stack.push_async_callback(canceller.close)
     lifecycle = _lifecycle(settings)
     await stack.enter_async_context(serve_metrics(settings.metrics_port, settings.host, lifecycle))
+    readiness = _readiness(pool, redis, orchestrator, lifecycle)
     parts = Parts(
         door=Door(authenticator, limiter, audit, requests_per_minute=settings.requests_per_minute),
         keys=keys,
@@ -59,13 +60,13 @@ async def assemble(settings: GatewaySettings, stack: AsyncExitStack) -> ASGIApp:
         memories=memories,
         tools=tools,
         canceller=canceller,
-        readiness=_readiness(pool, redis, orchestrator, lifecycle),
+        readiness=readiness,
         work=lifecycle.work,
         patience=Patience(start_s=settings.start_patience_s, watch_s=settings.watch_patience_s),
         bounds=Bounds(settings.max_body_bytes, settings.max_json_depth, settings.body_timeout_s),
         origins=settings.allowed_origins(),
     )
-    return create_app(parts)
+    return create_app(parts), readiness
 
 
 async def _open_pools(settings: GatewaySettings, stack: AsyncExitStack) -> tuple[Pool, Pool]:

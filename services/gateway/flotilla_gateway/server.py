@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import uvicorn
+from flotilla_common.metrics import READY
 from starlette.types import ASGIApp
 
 from flotilla_gateway.connection import BoundedHttpProtocol
+from flotilla_gateway.wires.operations.status import Readiness
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -64,6 +66,11 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
     @property
+    def is_taking(self) -> bool:
+        """Whether it accepts connections."""
+        return self.started and not self.should_exit
+
+    @property
     def bound_port(self) -> int:
         """The port it really has."""
         port: int = self.servers[0].sockets[0].getsockname()[1]
@@ -81,3 +88,15 @@ async def stopped_by_signals(server: HttpServer) -> AsyncIterator[None]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def readiness_shown(server: HttpServer, readiness: Readiness) -> AsyncIterator[None]:
+    """Has the metric `flotilla_ready` say what /ready would, whether or not anybody asks it; a scrape asks nobody."""
+    READY.set_function(lambda: server.is_taking and readiness.is_ready)
+    watching = asyncio.create_task(readiness.watch(), name="watch readiness")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from contract.common.peer import IDENTITY, SERVICE, Transport, bare_channel
 from flotilla_common.drain import request_drain
@@ -20,6 +22,7 @@ from flotilla_common.identity import IdentitySigner
 from grpc.aio import AioRpcError
 
 PROGRAM = Path(__file__).with_name("process.py")
+_READY = re.compile(r"flotilla_ready \d")
 
 
 @dataclass
@@ -44,6 +47,18 @@ class Running:
     def _call(self, channel: Any, method: str, request: bytes) -> Any:
         metadata = (("x-flotilla-identity", self.signer.sign(IDENTITY, audience="memory")),)
         return channel.unary_unary(f"/{SERVICE}/{method}")(request, metadata=metadata)
+
+    async def ready(self) -> str:
+        """Returns what the metrics page says of `flotilla_ready`."""
+        url = f"http://127.0.0.1:{self.ports['metrics_port']}/metrics"
+        async with httpx.AsyncClient() as client:
+            page = (await client.get(url)).text
+        return next(line.removeprefix("flotilla_ready ") for line in page.splitlines() if _READY.match(line))
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(10):
+            while await self.ready() != "1.0":  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.02)
 
     async def until_written(self, text: str) -> None:
         assert self.process.stderr is not None
@@ -115,6 +130,21 @@ async def test_term_lets_the_work_finish_and_ends_with_status_0(running: Running
         assert await call == b"done"
     async with asyncio.timeout(10):
         assert await running.process.wait() == 0
+
+
+async def test_ready_is_1_until_the_drain_and_0_while_work_finishes(running: Running) -> None:
+    await running.until_ready()
+    async with bare_channel(running.ports["port"]) as channel:
+        call = running.held(channel)
+        await running.until_written("started")
+        at_work = await running.ready()
+        running.process.send_signal(signal.SIGTERM)
+        await running.until_written("handed back")
+        draining = await running.ready()
+        running.let_go()
+
+        assert await call == b"done"
+    assert (at_work, draining) == ("1.0", "0.0")
 
 
 async def test_second_term_stops_at_once(running: Running) -> None:

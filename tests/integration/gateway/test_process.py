@@ -13,9 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes.gateway import until_refused
-from fakes.orchestrator import FakeOrchestrator, Pause, done
+from fakes.orchestrator import FakeOrchestrator, Pause, done, fake_orchestrator
 from fakes.servers import ServiceDatabase, free_ports
+from flotilla.orchestrator.v1.orchestrator_service_pb2_grpc import add_OrchestratorServiceServicer_to_server
+from flotilla_common.drain import request_drain
 from flotilla_common.identity import generate_key_pair
+from grpc import aio
 from openai import AsyncOpenAI
 
 ADMIN_KEY = "fl_admin_" + "a1" * 30
@@ -76,6 +79,33 @@ async def until_ready(url: str, running: asyncio.subprocess.Process) -> httpx.Re
     raise AssertionError("the gateway ended while starting")
 
 
+@asynccontextmanager
+async def orchestrator_on(port: int) -> AsyncIterator[None]:
+    """Serves an orchestrator on a port that is known before and after."""
+    server = aio.server()
+    add_OrchestratorServiceServicer_to_server(fake_orchestrator(), server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+async def until_accepted(port: int, running: asyncio.subprocess.Process) -> None:
+    """Connects until the gateway takes it; no request is made."""
+    async with asyncio.timeout(30):
+        while running.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.close()
+            return
+    raise AssertionError("the gateway ended while starting")
+
+
 async def until_counted(client: httpx.AsyncClient, url: str, sample: str) -> None:
     """Reads metrics until they hold a sample: a request is counted after its reply."""
     async with asyncio.timeout(10):
@@ -104,6 +134,7 @@ async def test_process_serves_and_lets_streams_finish_on_sigterm(
             )
             running.send_signal(signal.SIGTERM)
             await until_refused(int(environment["GATEWAY_HTTP_PORT"]))
+            draining = (await http.get(metrics_url)).text
             pause.gate.set()
             text = "".join([chunk.choices[0].delta.content or "" async for chunk in chat])
         output, _ = await asyncio.wait_for(running.communicate(), 15)
@@ -112,11 +143,35 @@ async def test_process_serves_and_lets_streams_finish_on_sigterm(
         "database": "up", "orchestrator": "up", "redis": "up",
     }  # fmt: skip
     assert made.status_code == 201
+    assert "\nflotilla_ready 0.0\n" in draining
     assert text == "To the end."
     assert running.returncode == 0, output.decode()
     served = [line for line in output.decode().splitlines() if "Request served" in line]
     assert any('"path":"/v1/chat/completions"' in line and '"trace_id"' in line for line in served)
     assert ADMIN_KEY not in output.decode()
+
+
+async def test_ready_on_the_metrics_port_follows_the_orchestrator_though_nobody_asks(
+    environment: dict[str, str],
+) -> None:
+    (port,) = free_ports(1)
+    environment["GATEWAY_ORCHESTRATOR_TARGET"] = f"127.0.0.1:{port}"
+    metrics_port = int(environment["GATEWAY_METRICS_PORT"])
+    url = f"http://127.0.0.1:{metrics_port}/metrics"
+
+    async with process(environment) as running, httpx.AsyncClient() as client:
+        await until_accepted(int(environment["GATEWAY_HTTP_PORT"]), running)
+        await until_counted(client, url, "\nflotilla_ready 0.0\n")
+        async with orchestrator_on(port):
+            await until_counted(client, url, "\nflotilla_ready 1.0\n")
+        await until_counted(client, url, "\nflotilla_ready 0.0\n")
+        async with orchestrator_on(port):
+            await until_counted(client, url, "\nflotilla_ready 1.0\n")
+            drained = await asyncio.to_thread(request_drain, metrics_port, max_s=10)
+            draining = (await client.get(url)).text
+
+    assert drained == "drained"
+    assert "\nflotilla_ready 0.0\n" in draining
 
 
 async def test_missing_setting_ends_the_process_naming_it(environment: dict[str, str]) -> None:

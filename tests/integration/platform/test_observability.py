@@ -43,6 +43,16 @@ def test_every_service_has_metrics_of_its_own(platform: RunningPlatform, service
     assert all("\nflotilla_" in text for text in texts)
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_process_that_serves_shows_that_it_is_ready(platform: RunningPlatform, service: str) -> None:
+    processes = platform.processes(service)
+
+    texts = [platform.metrics_text(process) for process in processes]
+
+    assert texts
+    assert all("\nflotilla_ready 1.0\n" in text for text in texts)
+
+
 def _logs_hold(platform: RunningPlatform, service: str, trace_id: str) -> bool:
     logs = list((platform.home / "logs").glob(f"{service}-*"))
     return any(f'"trace_id":"{trace_id}"' in log.read_text() for log in logs)

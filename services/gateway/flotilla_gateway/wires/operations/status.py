@@ -40,7 +40,7 @@ class Readiness:
         return time.monotonic() < self._ready_until and not self._is_draining()
 
     async def watch(self) -> None:
-        """Reports every few seconds until it is cancelled, so that `is_ready` is true to facts also while nobody asks."""
+        """Reports every few seconds until it is cancelled, so that `is_ready` is right also while nobody asks."""
         while True:
             await self.report()
             await asyncio.sleep(_WATCH_INTERVAL_S)
