@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
+from itertools import chain
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from flotilla_common.lifecycle import Work
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_fastapi_instrumentator import Instrumentator
-from prometheus_fastapi_instrumentator.metrics import Info, default
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp
 from flotilla_gateway.clients.memory import Memories
 from flotilla_gateway.clients.orchestrator import Orchestrator
 from flotilla_gateway.clients.tool import Tools
+from flotilla_gateway.metrics import http_metrics
 from flotilla_gateway.middleware.body import BodyMiddleware, Bounds
 from flotilla_gateway.middleware.busy import BusyPaths
 from flotilla_gateway.middleware.edge import EdgeMiddleware
@@ -76,15 +76,7 @@ def create_app(parts: Parts) -> ASGIApp:
         "/v1/embeddings": Embeddings(parts.door, parts.orchestrator),
     }
     bounded = {path: BodyMiddleware(endpoint, parts.bounds) for path, endpoint in busy.items()}
-    return BusyPaths(_create_fastapi(parts, busy), bounded, work=parts.work, observe=_http_metrics())
-
-
-@cache
-def _http_metrics() -> Callable[[Info], None]:
-    """Returns what counts and times requests, made once: a process has each metric only once."""
-    metrics = default(metric_namespace="flotilla", metric_subsystem="gateway")
-    assert metrics is not None  # noqa: S101  # it is None only for metrics that exist already
-    return metrics
+    return BusyPaths(_create_fastapi(parts, busy), bounded, work=parts.work, observe=http_metrics().observe)
 
 
 def _create_fastapi(parts: Parts, busy: Mapping[str, ASGIApp]) -> FastAPI:
@@ -106,15 +98,22 @@ def _create_fastapi(parts: Parts, busy: Mapping[str, ASGIApp]) -> FastAPI:
 def _add_wires(app: FastAPI, parts: Parts, busy: Mapping[str, ASGIApp]) -> None:
     # The busy paths come first: routes are tried in order.
     events = RunEvents(parts.door, parts.orchestrator, parts.patience)
-    app.router.routes[:0] = [
+    raw = [
         *(Route(path, endpoint, methods=["POST"]) for path, endpoint in busy.items()),
         Route("/v1/runs/{run_id}/events", events, methods=["GET"]),
     ]
-    app.include_router(model_routes(parts.door, parts.orchestrator))
-    app.include_router(run_routes(parts.door, parts.orchestrator))
-    app.include_router(key_routes(parts.door, parts.keys))
-    app.include_router(leaf_routes(parts.door, parts.memories, parts.tools))
-    app.include_router(status_routes(parts.readiness))
+    app.router.routes[:0] = raw
+    routers = [
+        model_routes(parts.door, parts.orchestrator),
+        run_routes(parts.door, parts.orchestrator),
+        key_routes(parts.door, parts.keys),
+        leaf_routes(parts.door, parts.memories, parts.tools),
+        status_routes(parts.readiness),
+    ]
+    for router in routers:
+        app.include_router(router)
+    routes = chain(raw, *(router.routes for router in routers))
+    http_metrics().expect(route for route in routes if isinstance(route, Route) and route.path not in _NOT_OBSERVED)
 
 
 def _add_layers(app: FastAPI, parts: Parts) -> None:
@@ -128,7 +127,7 @@ def _add_layers(app: FastAPI, parts: Parts) -> None:
         allow_headers=_ALLOWED_HEADERS,
         expose_headers=_EXPOSED_HEADERS,
     )
-    Instrumentator(excluded_handlers=_NOT_OBSERVED).add(_http_metrics()).instrument(app)
+    Instrumentator(excluded_handlers=_NOT_OBSERVED).add(http_metrics().observe).instrument(app)
     app.add_middleware(EdgeMiddleware, work=parts.work)
     FastAPIInstrumentor.instrument_app(
         app, excluded_urls=",".join(f"{path}$" for path in _NOT_OBSERVED), exclude_spans=["send", "receive"]

@@ -174,6 +174,21 @@ async def test_ready_on_the_metrics_port_follows_the_orchestrator_though_nobody_
     assert "\nflotilla_ready 0.0\n" in draining
 
 
+async def test_failures_of_every_path_are_on_the_metrics_page_before_the_first(environment: dict[str, str]) -> None:
+    served = [
+        *(("POST", path) for path in ("/v1/chat/completions", "/v1/embeddings", "/v1/keys")),
+        *(("GET", path) for path in ("/v1/models", "/v1/keys", "/v1/runs/{run_id}", "/v1/runs/{run_id}/events")),
+    ]
+
+    async with process(environment) as running, httpx.AsyncClient() as client:
+        await until_accepted(int(environment["GATEWAY_HTTP_PORT"]), running)
+        page = (await client.get(f"http://127.0.0.1:{environment['GATEWAY_METRICS_PORT']}/metrics")).text
+
+    name = "flotilla_gateway_http_requests_total"
+    for method, path in served:
+        assert f'\n{name}{{handler="{path}",method="{method}",status="5xx"}} 0.0\n' in page
+
+
 async def test_missing_setting_ends_the_process_naming_it(environment: dict[str, str]) -> None:
     del environment["GATEWAY_REDIS_URL"]
 
