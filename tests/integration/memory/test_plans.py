@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from fakes.servers import ServiceDatabase
-from flotilla_memory.stores import find
+from flotilla_memory.stores import find, postgres
 from integration.memory.many import fill, somebody
 from psycopg.pq import ExecStatus
 
@@ -70,3 +70,11 @@ async def test_recall_among_many_reads_sketches_from_their_index_and_memories_on
         (False, True),
     ]
     assert all("(memory_id = " in scan["Index Cond"] for scan in scans_of(plan, "memories"))
+
+
+async def test_list_page_begins_where_the_last_one_ended(database: Callable[[str], ServiceDatabase]) -> None:
+    plan = kept_plan(database("memory"), postgres.LIST)
+
+    (scan,) = scans_of(plan, "memories")
+    assert "ROW(created_at, memory_id) <" in scan["Index Cond"]
+    assert not [node for node in nodes_of(plan) if node["Node Type"] == "Sort"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -53,12 +54,14 @@ _POINT_KEY = """
 UPDATE fact_keys SET memory_id = %(kept)s, created_at = %(kept_at)s, run_id = %(kept_run)s
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND idempotency_key = %(key)s
 """
-_LIST = """
+# Without OR or coalesce, so that a later page is where the index says and not behind all that is newer.
+LIST = """
 SELECT memory_id, kind, text, created_at, run_id, thread_id FROM memories
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s
-  AND (%(before)s::timestamptz IS NULL OR (created_at, memory_id) < (%(before)s::timestamptz, %(before_id)s::uuid))
+  AND (created_at, memory_id) < (%(before)s::timestamptz, %(before_id)s::uuid)
 ORDER BY created_at DESC, memory_id DESC LIMIT %(most)s
 """
+_ABOVE_ALL = PagePosition(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 _DELETE = "DELETE FROM memories WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND memory_id = %(id)s"
 
 
@@ -89,15 +92,16 @@ class PostgresMemoryStore:
 
     async def list_page(self, person: Person, *, size: int, after: PagePosition | None) -> MemoryPage:
         """Reads one row more than asked for, to know whether there is a next page."""
+        before = after or _ABOVE_ALL
         parameters = {
             **_person_parameters(person),
-            "before": after and after.created_at,
-            "before_id": after and after.memory_id,
+            "before": before.created_at,
+            "before_id": before.memory_id,
             "most": size + 1,
         }
         with map_database_errors():
             async with tenant_transaction(self._pool, person.tenant_id) as connection:
-                rows = await (await connection.execute(_LIST, parameters)).fetchall()
+                rows = await (await connection.execute(LIST, parameters)).fetchall()
         page = [_memory(row) for row in rows[:size]]
         return MemoryPage(page, PagePosition(page[-1].created_at, page[-1].id) if len(rows) > size else None)
 
