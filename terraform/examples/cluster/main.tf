@@ -45,9 +45,8 @@ module "values" {
 module "platform" {
   source = "../../modules/platform"
 
-  chart            = "../../../charts/flotilla"
-  create_namespace = false # the Secrets are in it
-  values           = [module.values.yaml]
+  chart  = "../../../charts/flotilla"
+  values = [module.values.yaml]
 }
 
 output "service" {

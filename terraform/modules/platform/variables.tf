@@ -15,9 +15,9 @@ variable "namespace" {
 }
 
 variable "create_namespace" {
-  description = "Whether to make the namespace, as one that enforces the Pod Security standard restricted."
+  description = "Whether to make the namespace, as one that enforces the Pod Security standard restricted, and to remove it with all that is in it. Secrets that the values name must be there before the release, so this is for values that name none."
   type        = bool
-  default     = true
+  default     = false
 }
 
 variable "chart" {

@@ -7,8 +7,12 @@ variables {
   values = ["appEnv: staging"]
 }
 
-run "the_namespace_enforces_restricted_pods" {
+run "a_namespace_that_is_made_enforces_restricted_pods" {
   command = plan
+
+  variables {
+    create_namespace = true
+  }
 
   assert {
     condition     = kubernetes_namespace_v1.this[0].metadata[0].labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -20,17 +24,16 @@ run "the_namespace_enforces_restricted_pods" {
   }
 }
 
-run "a_namespace_of_ones_own_is_left_alone" {
+run "the_namespace_and_the_secrets_in_it_are_ones_own" {
   command = plan
 
   variables {
-    create_namespace = false
-    namespace        = "agents"
+    namespace = "agents"
   }
 
   assert {
     condition     = length(kubernetes_namespace_v1.this) == 0 && helm_release.this.namespace == "agents"
-    error_message = "the namespace is made although it exists"
+    error_message = "the namespace is made, and would be destroyed, though nobody asked for it"
   }
 }
 
