@@ -81,14 +81,17 @@ check-terraform: ## terraform/: format, offline tests, and that the chart takes 
 chart: setup ## Bring up to date what is derived in the chart: agents, README, dashboard, golden renders
 	@tools=$$(charts/checks/tools.sh) && PATH="$$tools:$$PATH" $(BIN)/python charts/checks/update.py
 
+# A git tag has a v in front of the version, images and charts have not; and their names have no capitals.
+images chart-push: override VERSION := $(patsubst v%,%,$(VERSION))
+images chart-push: override REGISTRY := $(shell echo '$(REGISTRY)' | tr A-Z a-z)
+
 .PHONY: images
 images: ## Build the five images by docker; REGISTRY=… VERSION=… and ARGS=--push or --sign publish them
-	@services/images $(ARGS)
+	@REGISTRY='$(REGISTRY)' VERSION='$(VERSION)' services/images $(ARGS)
 
 .PHONY: chart-push
-chart-push: ## Package the chart as VERSION and push it to oci://REGISTRY/charts
-	@test -n "$(REGISTRY)" -a -n "$(VERSION)" || { echo "say REGISTRY=… VERSION=…"; exit 2; }
-	@helm package charts/flotilla --version $(VERSION) --app-version $(VERSION) --destination dist
+chart-push: ## Package the chart as VERSION, with the images of REGISTRY, and push it to oci://REGISTRY/charts
+	@REGISTRY='$(REGISTRY)' VERSION='$(VERSION)' charts/package
 	@helm push dist/flotilla-$(VERSION).tgz oci://$(REGISTRY)/charts
 
 .PHONY: kind

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the tools that check the chart, each at its pinned version, outside of the checkout; prints the folder.
-# FLOTILLA_HELM4=1 adds Helm 4 as `helm4`.
+# `helm` is Helm 3, `helm4` is Helm 4.
 set -euo pipefail
 
 HELM=v3.19.5
@@ -56,6 +56,6 @@ unpack_promtool() {
 kubernetes='-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34'
 from_go helm $HELM helm.sh/helm/v3/cmd/helm "$kubernetes"
 from_go kubeconform $KUBECONFORM github.com/yannh/kubeconform/cmd/kubeconform
-[ -z "${FLOTILLA_HELM4:-}" ] || from_go helm4 $HELM4 helm.sh/helm/v4/cmd/helm
+from_go helm4 $HELM4 helm.sh/helm/v4/cmd/helm
 unpack_promtool
 echo "$bin"
