@@ -47,6 +47,19 @@ async def refusal(call: Any) -> tuple[grpc.StatusCode, FlotillaError]:
     return code, ours.value
 
 
+async def test_log_that_is_larger_than_a_message_is_read_in_several(service: Service) -> None:
+    service.tools.tools["calculator"] = lambda args: "x" * 64_000
+    service.model.script = in_turn(Reply(calls=[("calculator", "{}")] * 40), Reply("It is large."))
+
+    log = await started(service, request := start_request("Go", agent="worker"))
+    replayed = await read(service.stub.WatchRun(pb.WatchRunRequest(run_id=request.run_id)))
+
+    assert log[-1].done.answer.content == "It is large."
+    assert is_dense(log)
+    assert sum(event.ByteSize() for event in log) > 4 * 1024 * 1024
+    assert replayed == log
+
+
 async def test_start_run_streams_the_log_to_its_end(service: Service) -> None:
     request = start_request("Hi")
 

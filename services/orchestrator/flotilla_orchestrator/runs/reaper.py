@@ -16,7 +16,7 @@ from flotilla_orchestrator.runs.engine import RunEngine
 from flotilla_orchestrator.runs.event_log.past import LoggedPast
 from flotilla_orchestrator.runs.execution.failures import CANCELLED, CRASHED_TOO_OFTEN, Failure, failure_of
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.stores.run_store import EventReader, RunStore
+from flotilla_orchestrator.stores.run_store import EventReader, RunStore, is_full
 
 _log = logging.getLogger(__name__)
 
@@ -123,5 +123,5 @@ class Reaper:
         while True:
             page = await self._events.read(run_id, after_sequence=len(log), limit=_PAGE)
             log.extend(page)
-            if len(page) < _PAGE:
+            if not is_full(page, limit=_PAGE):
                 return log

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 import orjson
@@ -22,6 +22,21 @@ from flotilla_orchestrator.runs.event_log.codec import (
     usage_to_proto,
 )
 from flotilla_orchestrator.service.agents import AgentView
+
+_MESSAGE_BYTES = 1_000_000
+"""Of the events that go together, as far as one of them is not larger by itself."""
+
+
+def in_messages(stored: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
+    """Yields events as they go together in one message."""
+    start = size = 0
+    if len(stored) > 1:
+        for place, entry in enumerate(stored):
+            size += len(entry.payload)
+            if size > _MESSAGE_BYTES and place > start:
+                yield stored[start:place]
+                start, size = place, len(entry.payload)
+    yield stored[start:] if start else stored
 
 
 def events_to_proto(stored: Iterable[StoredEvent]) -> list[event_pb2.RunEvent]:

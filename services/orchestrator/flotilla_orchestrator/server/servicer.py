@@ -24,6 +24,7 @@ from flotilla_orchestrator.server.responses import (
     embeddings_to_proto,
     empty_state,
     events_to_proto,
+    in_messages,
     run_to_proto,
     state_to_proto,
     thread_to_proto,
@@ -53,7 +54,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             if request.omit_tokens:
                 await view.linger(_NOBODY_READS_ALONG_S)
             async for stored in view:
-                yield pb.StartRunResponse(events=events_to_proto(stored))
+                for together in in_messages(stored):
+                    yield pb.StartRunResponse(events=events_to_proto(together))
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:
         """Streams a run's events after a sequence number."""
@@ -61,7 +63,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         view = await self._runs.watch(current_identity(), run_id, after_sequence=request.after_sequence)
         with view:
             async for stored in view:
-                yield pb.WatchRunResponse(events=events_to_proto(stored))
+                for together in in_messages(stored):
+                    yield pb.WatchRunResponse(events=events_to_proto(together))
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
         """Returns a run."""

@@ -11,6 +11,7 @@ from flotilla_common.errors import NotFoundError
 from flotilla_common.postgres import Pool, map_database_errors, tenant_transaction
 
 from flotilla_orchestrator.model import Run, StoredEvent
+from flotilla_orchestrator.stores.run_store import PAGE_BYTES
 from flotilla_orchestrator.stores.statements import runs as reads
 from flotilla_orchestrator.stores.statements.execute import fetch
 
@@ -56,8 +57,9 @@ class PostgresEventReader:
         self._pool = pool
 
     async def read(self, run_id: UUID, *, after_sequence: int, limit: int = 500) -> Sequence[StoredEvent]:
-        """Returns the events after a sequence number, in order."""
-        return await self._fetch(reads.READ_EVENTS, {"run_id": run_id, "after": after_sequence, "limit": limit})
+        """Returns a page of the events after a sequence number, in order."""
+        scope = {"run_id": run_id, "after": after_sequence, "limit": limit, "most_bytes": PAGE_BYTES}
+        return await self._fetch(reads.READ_EVENTS, scope)
 
     async def read_many(self, positions: Mapping[UUID, int]) -> Sequence[StoredEvent]:
         """Returns the events of many runs after each one's position."""

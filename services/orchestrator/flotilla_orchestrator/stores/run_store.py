@@ -21,6 +21,15 @@ from flotilla_orchestrator.model import (
 __all__ = ["DueOutboxEntry", "EventReader", "PendingWrites", "RunAppend", "RunStore"]
 
 
+PAGE_BYTES = 4_000_000
+"""Of the events that are read together."""
+
+
+def is_full(page: Sequence[StoredEvent], *, limit: int) -> bool:
+    """Whether a page that was read ends before the log does, as far as it shows."""
+    return len(page) >= limit or sum(len(event.payload) for event in page) >= PAGE_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class RunAppend:
     """What one flush writes for one run: all of it or, when the epoch is stale, nothing."""
@@ -118,9 +127,12 @@ class EventReader(Protocol):
     """Reads of the event log."""
 
     async def read(self, run_id: UUID, *, after_sequence: int, limit: int = 500) -> Sequence[StoredEvent]:
-        """Returns the events after a sequence number, in order."""
+        """Returns a page of the events after a sequence number, in order; `is_full` tells whether there may be more.
+
+        A page has at most `limit` events, and ends with the first one that fills PAGE_BYTES.
+        """
         ...
 
     async def read_many(self, positions: Mapping[UUID, int]) -> Sequence[StoredEvent]:
-        """Returns the events of many runs after each one's position, in one query, ordered by run and sequence."""
+        """Returns the next events of many runs after each one's position, in one query, ordered by run and sequence."""
         ...

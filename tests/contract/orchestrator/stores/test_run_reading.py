@@ -7,12 +7,13 @@ from uuid import uuid4
 
 import pytest
 from fakes.run_stores import Stores
-from fakes.runs import TENANT, USER, append, finished, new_run
+from fakes.runs import TENANT, USER, append, event, finished, new_run
 from flotilla_common.errors import NotFoundError
 from flotilla_orchestrator.model import (
     OutboxEntry,
     OutboxKind,
 )
+from flotilla_orchestrator.stores.run_store import PAGE_BYTES, RunAppend, is_full
 
 ME, OTHER = uuid4(), uuid4()
 
@@ -42,6 +43,21 @@ async def test_runs_of_a_thread_come_newest_first_in_pages(stores: Stores) -> No
     rest = await stores.reader.list_runs(first.thread_id, tenant_id=TENANT, user_id=USER, before=page[-1].run_id)
 
     assert [run.run_id for run in (*page, *rest)] == [run.run_id for run in reversed(runs)]
+
+
+async def test_page_of_events_ends_when_it_is_large(stores: Stores) -> None:
+    run = new_run()
+    await stores.runs.accept([run], owner=ME)
+    large = [event(run, number, bytes(PAGE_BYTES // 2)) for number in range(2, 7)]
+    await stores.runs.append([RunAppend(run.run_id, 1, large)])
+
+    page = await stores.events.read(run.run_id, after_sequence=1)
+    rest = await stores.events.read(run.run_id, after_sequence=5)
+
+    assert [one.sequence for one in page] == [2, 3]
+    assert is_full(page, limit=500)
+    assert [one.sequence for one in rest] == [6]
+    assert not is_full(rest, limit=500)
 
 
 async def test_events_of_many_runs_are_read_at_once(stores: Stores) -> None:

@@ -31,6 +31,11 @@ async def ask(state: MessagesState):
     return {"messages": [AIMessage(f"You said {interrupt({'question': 'Sure?'})}.")]}
 
 
+async def shout(state: MessagesState):
+    get_stream_writer()({"progress": "x" * 5_000_000})
+    return {"messages": [AIMessage("Heard?")]}
+
+
 class Hoard(MessagesState):
     heap: str
 
@@ -46,12 +51,13 @@ def graph_of(node, state=MessagesState):
     return graph.compile()
 
 
-answering, asking, hoarding = graph_of(answer), graph_of(ask), graph_of(hoard, Hoard)
+answering, asking, shouting, hoarding = graph_of(answer), graph_of(ask), graph_of(shout), graph_of(hoard, Hoard)
 """
 FILES = {
     "foreign_runs_graphs.py": GRAPHS,
     "answering.yaml": "name: answering\ndescription: x\ngraph: foreign_runs_graphs:answering\n",
     "hoarding.yaml": "name: hoarding\ndescription: x\ngraph: foreign_runs_graphs:hoarding\n",
+    "shouting.yaml": "name: shouting\ndescription: x\ngraph: foreign_runs_graphs:shouting\n",
     "asking.yaml": "name: asking\ndescription: x\ngraph: foreign_runs_graphs:asking\n",
 }
 
@@ -75,6 +81,15 @@ async def test_state_that_is_too_large_ends_the_run(tmp_path: Path) -> None:
     assert is_dense(log)
     assert log[-1].failed.error.reason == "state_too_large"
     assert log[-1].failed.error.message == "The run's state is larger than 16 MiB."
+
+
+async def test_event_that_no_message_could_carry_ends_the_run(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    async with engine_rig(stores_in_memory(), tmp_path, ScriptedModel(always(""))) as rig:
+        log = await rig.answer(asked(rig, "Hi", agent="shouting"))
+
+    assert is_dense(log)
+    assert log[-1].failed.error.reason == "event_too_large"
 
 
 async def test_graph_that_asks_a_person_waits_and_goes_on_with_the_answer(tmp_path: Path) -> None:

@@ -102,6 +102,21 @@ def test_numbers_are_dense_and_no_text_is_lost(acts: list[str], start: int) -> N
     assert "".join(event.token.text for event in log) == told
 
 
+def test_long_text_of_one_flush_becomes_several_events() -> None:
+    made = journal()
+
+    made.token(ANSWER, "a" * 600_000)
+    made.token(INNER, "b")
+    stored = made.take().append.events
+
+    assert [(event.token.message_id, len(event.token.text)) for event in decoded(stored)] == [
+        ("m1", 250_000),
+        ("m1", 250_000),
+        ("m1", 100_000),
+        ("m2", 1),
+    ]
+
+
 async def test_commit_returns_when_its_flush_is_settled() -> None:
     made = journal()
     made.emit(events.custom(data_json=b"{}", namespace=""))

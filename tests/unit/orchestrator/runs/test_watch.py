@@ -95,6 +95,21 @@ async def test_slow_reader_holds_no_memory_and_misses_nothing() -> None:
     assert log.reads > 0
 
 
+async def test_slow_reader_holds_few_large_events() -> None:
+    log, run_id = Log(), new_id()
+    hub = hub_on(log)
+    large = events.custom(data_json=bytes(1_000_000), namespace="")
+    with hub.open(run_id, is_new=True) as view:
+        for _ in range(10):
+            log.stored.append(StoredEvent(run_id, len(log.stored) + 1, large))
+            hub.deliver(run_id, log.stored[-1:])
+        hub.deliver(run_id, log.add(run_id, 0, is_last=True))
+        held = sum(len(event.payload) for event in view._watcher._waiting)
+
+        assert await numbers(view) == list(range(1, 12))
+    assert held < 5_000_000
+
+
 async def test_gap_in_what_is_delivered_is_read_from_the_database() -> None:
     log, run_id = Log(), new_id()
     hub = hub_on(log)

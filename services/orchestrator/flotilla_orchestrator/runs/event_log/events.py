@@ -9,6 +9,8 @@ from uuid import UUID
 
 import orjson
 from flotilla.orchestrator.v1 import event_pb2 as pb
+from flotilla_common.errors import ResourceExhaustedError
+from flotilla_common.rpc.policy import LARGEST_MESSAGE
 
 from flotilla_orchestrator.model import FinishReason, MessageDict, ModelUsage, RunError, RunStatus, ToolCallDict
 from flotilla_orchestrator.runs.event_log.codec import (
@@ -21,6 +23,18 @@ from flotilla_orchestrator.runs.event_log.codec import (
 
 ENDS = frozenset({"failed", "done", "interrupted"})
 """Events after which a run writes nothing more; an interrupted run is continued by another run."""
+
+MOST_BYTES = LARGEST_MESSAGE - 65_536
+"""Of one event, so that it can be delivered with what a message adds to it."""
+
+
+def fitting(payload: bytes) -> bytes:
+    """Returns an event that can be delivered. Raises ResourceExhaustedError, with which the run ends."""
+    if len(payload) > MOST_BYTES:
+        raise ResourceExhaustedError(
+            f"An event of the run is larger than {MOST_BYTES} bytes.", reason="event_too_large"
+        )
+    return payload
 
 
 def accepted(*, run_id: UUID, thread_id: UUID, agent: str, release: str, at: datetime) -> bytes:

@@ -13,6 +13,9 @@ from flotilla_orchestrator.model import CheckpointRow, PendingWrites, StoredEven
 from flotilla_orchestrator.runs.event_log import events
 from flotilla_orchestrator.stores.run_store import RunAppend
 
+_MOST_CHARACTERS = 250_000
+"""Of one event of tokens: what a reply says while nothing can be stored becomes several."""
+
 
 class LeaseLostError(AbortedError):
     """The run belongs to somebody else by now; nothing of it may be written or begun here."""
@@ -89,9 +92,9 @@ class RunJournal:
         self._wake()
 
     def add(self, payload: bytes) -> None:
-        """Adds an event that goes with whatever flush comes next."""
+        """Adds an event that goes with whatever flush comes next. Raises ResourceExhaustedError above the most."""
         self._seal_tokens()
-        self._number(payload)
+        self._number(events.fitting(payload))
 
     def add_checkpoint(self, row: CheckpointRow) -> None:
         """Adds a checkpoint to the next flush."""
@@ -160,15 +163,17 @@ class RunJournal:
         if not self._tokens:
             return
         for speaker, texts in self._tokens.values():
-            self._number(
-                events.token(
-                    message_id=speaker.message_id,
-                    node=speaker.node,
-                    namespace=speaker.namespace,
-                    text="".join(texts),
-                    is_answer=speaker.is_answer,
+            text = "".join(texts)
+            for start in range(0, len(text), _MOST_CHARACTERS):
+                self._number(
+                    events.token(
+                        message_id=speaker.message_id,
+                        node=speaker.node,
+                        namespace=speaker.namespace,
+                        text=text[start : start + _MOST_CHARACTERS],
+                        is_answer=speaker.is_answer,
+                    )
                 )
-            )
         self._tokens.clear()
 
     def _number(self, payload: bytes) -> None:

@@ -13,19 +13,19 @@ from flotilla_common.errors import FlotillaError, UnavailableError
 from flotilla_orchestrator.model import StoredEvent
 from flotilla_orchestrator.runs.event_log.events import ends_the_log
 from flotilla_orchestrator.runs.metrics import RunMetrics
-from flotilla_orchestrator.stores.run_store import EventReader
+from flotilla_orchestrator.stores.run_store import EventReader, is_full
 
 _log = logging.getLogger(__name__)
 
-_QUEUE_EVENTS = 256
-"""How many events may wait in memory for one slow reader."""
+_QUEUE_EVENTS, _QUEUE_BYTES = 256, 4_000_000
+"""What may wait in memory for one slow reader."""
 _PAGE = 500
 
 
 class _Watcher:
     """One reader's place in the log and what waits for it in memory."""
 
-    __slots__ = ("_arrived", "_waiting", "has_missed", "is_cut", "position", "received")
+    __slots__ = ("_arrived", "_bytes", "_waiting", "has_missed", "is_cut", "position", "received")
 
     def __init__(self, position: int, *, has_missed: bool) -> None:
         self.position = position
@@ -37,17 +37,20 @@ class _Watcher:
         self.is_cut = False
         """Whether the process goes and the reader has to watch at another one."""
         self._waiting: list[StoredEvent] = []
+        self._bytes = 0
         self._arrived = asyncio.Event()
 
     def push(self, events: Sequence[StoredEvent]) -> bool:
         """Adds stored events; returns False when the reader is too slow and must read them from the database."""
         self.received = max(self.received, events[-1].sequence)
         self._arrived.set()
-        if len(self._waiting) + len(events) > _QUEUE_EVENTS:
-            self._waiting.clear()
+        self._waiting.extend(events)
+        for event in events:
+            self._bytes += len(event.payload)
+        if len(self._waiting) > _QUEUE_EVENTS or self._bytes > _QUEUE_BYTES:
+            self._take()
             self.has_missed = True
             return False
-        self._waiting.extend(events)
         return True
 
     def miss(self) -> None:
@@ -75,7 +78,7 @@ class _Watcher:
         if not self.is_cut:
             await self._arrived.wait()
         self._arrived.clear()
-        waiting, self._waiting = self._waiting, []
+        waiting = self._take()
         if self.has_missed:
             return []
         whole: list[StoredEvent] = []
@@ -88,6 +91,10 @@ class _Watcher:
                 whole.append(event)
                 following += 1
         return whole
+
+    def _take(self) -> list[StoredEvent]:
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        return waiting
 
 
 class RunView:
@@ -145,7 +152,7 @@ class RunView:
             return await watcher.next()
         watcher.has_missed = False
         events = await self._reader.read(self.run_id, after_sequence=watcher.position, limit=_PAGE)
-        if len(events) == _PAGE:
+        if is_full(events, limit=_PAGE):
             watcher.has_missed = True
         if events:
             watcher.received = max(watcher.received, events[-1].sequence)

@@ -202,7 +202,7 @@ class RunExecution:
             run_id=self._run.run_id,
             epoch=self._run.epoch,
             status=RunStatus.SUCCEEDED,
-            terminal_event=self._unnumbered(done),
+            terminal_event=self._unnumbered(events.fitting(done)),
             finish_reason=answer.finish_reason,
             answer=answer.message,
             usage=live.usage,
@@ -218,7 +218,7 @@ class RunExecution:
             run_id=self._run.run_id,
             epoch=self._run.epoch,
             status=RunStatus.WAITING,
-            terminal_event=self._unnumbered(payload),
+            terminal_event=self._unnumbered(events.fitting(payload)),
             usage=self._live.usage if self._live else (),
             checkpoints=self._unwritten(),
         )

@@ -9,6 +9,7 @@ from flotilla_common.errors import NotFoundError
 
 from flotilla_orchestrator.model import Run, StoredEvent
 from flotilla_orchestrator.stores.in_memory.state import InMemoryState
+from flotilla_orchestrator.stores.run_store import is_full
 
 
 class InMemoryRunReader:
@@ -44,13 +45,21 @@ class InMemoryEventReader:
         self._state = state
 
     async def read(self, run_id: UUID, *, after_sequence: int, limit: int = 500) -> Sequence[StoredEvent]:
-        """Returns the events after a sequence number, in order."""
-        log = sorted(self._state.events.get(run_id, {}).items())
-        return [StoredEvent(run_id, number, row[1]) for number, row in log if number > after_sequence][:limit]
+        """Returns a page of the events after a sequence number, in order."""
+        page: list[StoredEvent] = []
+        for event in self._after(run_id, after_sequence):
+            if is_full(page, limit=limit):
+                break
+            page.append(event)
+        return page
 
     async def read_many(self, positions: Mapping[UUID, int]) -> Sequence[StoredEvent]:
         """Returns the events of many runs after each one's position."""
         found: list[StoredEvent] = []
         for run_id, after_sequence in sorted(positions.items()):
-            found += await self.read(run_id, after_sequence=after_sequence, limit=1_000_000)
+            found += self._after(run_id, after_sequence)
         return found
+
+    def _after(self, run_id: UUID, sequence: int) -> list[StoredEvent]:
+        log = sorted(self._state.events.get(run_id, {}).items())
+        return [StoredEvent(run_id, number, row[1]) for number, row in log if number > sequence]

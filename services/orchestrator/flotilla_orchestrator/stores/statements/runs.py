@@ -32,14 +32,17 @@ ORDER BY r.run_id DESC LIMIT %(limit)s
 """  # noqa: S608 - composed of constants
 
 READ_EVENTS = """
-SELECT run_id, seq, payload FROM events
-WHERE run_id = %(run_id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s
+SELECT run_id, seq, payload FROM (
+  SELECT run_id, seq, payload, sum(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
+  FROM (SELECT run_id, seq, payload FROM events
+        WHERE run_id = %(run_id)s AND seq > %(after)s ORDER BY seq LIMIT %(limit)s) e) e
+WHERE bytes - octet_length(payload) < %(most_bytes)s ORDER BY seq
 """
 
 READ_MANY_EVENTS = """
 SELECT e.run_id, e.seq, e.payload
 FROM unnest(%(run_id)b::uuid[], %(after)b::int[]) w(run_id, after)
-JOIN events e ON e.run_id = w.run_id AND e.seq > w.after
+JOIN events e ON e.run_id = w.run_id AND e.seq > w.after AND e.seq <= w.after + 500
 ORDER BY e.run_id, e.seq
 """
 
