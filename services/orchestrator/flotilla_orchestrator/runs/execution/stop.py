@@ -57,7 +57,11 @@ class StopSignal:
         if self.reason is not None or not self._has_lease():
             raise LeaseLostError("The run is continued elsewhere.", reason="lease_lost")
 
-    @staticmethod
-    def _cancel(task: asyncio.Task[None]) -> None:
+    def _cancel(self, task: asyncio.Task[None]) -> None:
         # Not at once: a task that is cancelled before its first step would never come to end its run.
-        task.get_loop().call_soon(task.cancel)
+        task.get_loop().call_soon(self._cancel_now, task)
+
+    def _cancel_now(self, task: asyncio.Task[None]) -> None:
+        # A graph that came through meanwhile has an end, which nothing may hit while it is stored.
+        if not self._is_closed or self.reason is StopReason.LOST:
+            task.cancel()
