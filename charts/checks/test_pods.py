@@ -173,3 +173,11 @@ def test_a_colour_has_its_own_version_and_a_digest_wins(two_colours: list[Manife
     assert images["agents-memory-blue"] == "flotilla/memory:1.4.0"
     assert images["agents-memory-green"] == "flotilla/memory:1.5.0"
     assert images["agents-tool-green"].startswith("flotilla/tool@sha256:4f53")
+
+
+def test_pods_start_also_while_an_agent_of_theirs_is_being_taken_away(rendered: list[Manifest]) -> None:
+    for deployment in services(rendered):
+        if component(deployment) == "orchestrator":
+            [volume] = [each for each in pod_spec(deployment)["volumes"] if each["name"] == "agents"]
+            # kubelet then leaves out the keys that the ConfigMap has no more; without any agent the service refuses.
+            assert volume["configMap"]["optional"] is True

@@ -23,6 +23,8 @@
 - name: {{ .prefix }}agents
   configMap:
     name: {{ include "flotilla.name" .root }}-agents-{{ .color }}{{ .suffix }}
+    {{- /* While an upgrade that takes an agent away is under way, pods of the earlier text must still be able to start. */}}
+    optional: true
     items:
       {{- range $path, $_ := fromJson (include "flotilla.agentFiles" .root) }}
       - { key: {{ include "flotilla.agentKey" $path }}, path: {{ $path }} }
