@@ -53,6 +53,14 @@ def test_names_fit_with_the_longest_release() -> None:
             assert len(name) <= 63, name
 
 
+@pytest.mark.parametrize("release", ["flotilla.eu", "7seas"])
+def test_a_release_that_cannot_begin_a_services_name_is_refused(release: str) -> None:
+    with pytest.raises(RenderError, match=f"the release is named {release}, which cannot begin a Service's name"):
+        manifests("development", release=release)
+
+    assert manifests("development", "--set", "fullnameOverride=flotilla", release=release)
+
+
 @pytest.mark.parametrize("case", ["development", "production", "two-colours"])
 def test_rendering_twice_gives_the_same(case: str) -> None:
     assert helm_template(case) == helm_template(case)

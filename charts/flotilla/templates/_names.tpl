@@ -1,7 +1,11 @@
 {{/* Names, labels and images. A scope is (dict "root" $ "service" <name> "color" <colour>). */}}
 
 {{- define "flotilla.name" -}}
-{{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "the release is named %s, which cannot begin a Service's name: choose lower-case letters, digits and -, a letter first, or set fullnameOverride" .Release.Name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* <release>-<service>-<colour> */}}
