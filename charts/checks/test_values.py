@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from render import CASES, CHART, RenderError, helm_template, parse, run_helm
+from render import CASES, CHART, RenderError, helm_template, manifests, parse, run_helm
 from values_reference import undocumented
+from workloads import containers, pod_spec, pods
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -78,16 +79,39 @@ def test_helm_lint_finds_nothing(case: str) -> None:
 
 
 def test_the_notes_say_how_to_reach_it(tmp_path: Path) -> None:
-    # Helm writes the notes only where it can ask a cluster, so here a manifest holds them.
-    shutil.copytree(CHART, tmp_path / "flotilla")
-    (tmp_path / "flotilla/templates/notes.yaml").write_text('notes: {{ include "flotilla.notes" . | quote }}')
-    values = ["-f", str(CASES["development"]), "--kube-version", "1.34.0"]
+    found = notes("development", tmp_path)
 
-    [found] = parse(run_helm("template", "flotilla", str(tmp_path / "flotilla"), *values, "-s", "templates/notes.yaml"))
+    assert "http://flotilla.localhost" in found
+    assert "THE SECRETS OF THIS RELEASE ARE PUBLIC" in found
+    assert "kubectl -n default delete pvc data-flotilla-postgres-0" in found
 
-    assert "http://flotilla.localhost" in found["notes"]
-    assert "THE SECRETS OF THIS RELEASE ARE PUBLIC" in found["notes"]
-    assert "kubectl -n default delete pvc data-flotilla-postgres-0" in found["notes"]
+
+def test_the_notes_name_the_hosts_of_what_is_published(tmp_path: Path) -> None:
+    found = notes("production", tmp_path, "ingress: {enabled: false, hosts: [unused.example.com]}")
+
+    assert "https://agents.example.com (http:// if the Gateway's listener has no TLS)" in found
+    assert "unused.example.com" not in found
+
+
+def notes(case: str, folder: Path, values: str = "") -> str:
+    """Returns the notes; Helm writes them only where it can ask a cluster, so here a manifest holds them."""
+    shutil.copytree(CHART, folder / "flotilla")
+    (folder / "flotilla/templates/notes.yaml").write_text('notes: {{ include "flotilla.notes" . | quote }}')
+    arguments = ["-f", str(CASES[case]), "-f", "-", "--kube-version", "1.34.0", "-s", "templates/notes.yaml"]
+    [found] = parse(run_helm("template", "flotilla", str(folder / "flotilla"), *arguments, text=values))
+    return str(found["notes"])
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_values_of_an_earlier_chart_render(case: str) -> None:
+    # --reuse-values leaves away what the chart of the release did not have.
+    newer = ("caBundle", "networkPolicy.dnsPorts", "preflight.resources", "smokeTest.resources")
+
+    found = manifests(case, "--set", ",".join(f"{value}=null" for value in newer))
+
+    assert len(found) == len(manifests(case))
+    for workload in pods(found):
+        assert all("memory" in each["resources"]["limits"] for each in containers(pod_spec(workload)))
 
 
 def resolve(schema: dict[str, Any]) -> dict[str, Any]:

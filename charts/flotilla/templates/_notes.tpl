@@ -1,11 +1,17 @@
 {{- define "flotilla.notes" -}}
 {{- $name := include "flotilla.name" . }}
-{{- $host := first .Values.ingress.hosts | default (first .Values.httpRoute.hostnames) }}
 Flotilla {{ include "flotilla.tag" (dict "root" . "color" .Values.rollout.active) }} ({{ .Values.rollout.active }} is active{{ if gt (len (fromYamlArray (include "flotilla.enabledColors" .))) 1 }}, {{ without (fromYamlArray (include "flotilla.enabledColors" .)) .Values.rollout.active | join ", " }} is up{{ end }}).
 
 Reach it
-{{- if and $host (or .Values.ingress.enabled .Values.httpRoute.enabled) }}
-  {{ if .Values.ingress.tls.enabled }}https{{ else }}http{{ end }}://{{ $host }}
+{{- if .Values.httpRoute.enabled }}
+{{- range .Values.httpRoute.hostnames }}
+  https://{{ . }} (http:// if the Gateway's listener has no TLS)
+{{- end }}
+{{- end }}
+{{- if .Values.ingress.enabled }}
+{{- range .Values.ingress.hosts }}
+  {{ ternary "https" "http" $.Values.ingress.tls.enabled }}://{{ . }}
+{{- end }}
 {{- end }}
   kubectl -n {{ .Release.Namespace }} port-forward svc/{{ $name }}-gateway 8080:{{ .Values.service.port }}
 
