@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from render import Manifest, RenderError, manifests, of_kind
-from workloads import component, containers, pod_spec, pods, references, services
+from render import CASES, Manifest, RenderError, manifests, named, of_kind
+from workloads import SERVICES, component, containers, pod_spec, pods, references, services
 
 MODEL_USERS = {"orchestrator", "memory", "evaluator"}
 
@@ -88,6 +90,36 @@ def test_bundled_stores_are_refused_outside_of_development(store: str) -> None:
 
 def test_production_makes_no_secret(production: list[Manifest]) -> None:
     assert of_kind(production, "Secret") == []
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_private_ca_is_in_every_pod_that_calls_out(case: str) -> None:
+    found = manifests(case, values="caBundle: {configMap: corporate, key: bundle.pem}")
+
+    users = [each for each in pods(found) if component(each) in (*SERVICES, "preflight", "migration")]
+    for workload in users:
+        for container in pod_spec(workload)["containers"]:
+            if (component(workload), container["name"]) != ("preflight", "migration"):
+                [mount] = [each for each in container["volumeMounts"] if each["mountPath"] == "/etc/flotilla/ca"]
+                [volume] = [each for each in pod_spec(workload)["volumes"] if each["name"] == mount["name"]]
+                assert mount["readOnly"] is True
+                assert volume["configMap"]["name"] == "corporate"
+                assert volume["configMap"]["items"] == [{"key": "bundle.pem", "path": "bundle.pem"}]
+                # So that the preflight can say that it is missing.
+                assert volume["configMap"].get("optional", False) == (component(workload) == "preflight")
+    for settings in of_kind(found, "ConfigMap"):
+        if "APP_ENV" in settings["data"]:
+            for name in ("SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
+                assert settings["data"][name] == "/etc/flotilla/ca/bundle.pem"
+
+
+def test_the_preflight_looks_for_the_private_ca() -> None:
+    found = manifests("production", values="caBundle: {configMap: corporate}")
+
+    for container in pod_spec(named(found, "Job", "flotilla-preflight-blue"))["containers"]:
+        if container["name"] in SERVICES:
+            complaint = json.loads(container["command"][3])["/etc/flotilla/ca/ca.crt"]
+            assert complaint == "caBundle: there is no ConfigMap corporate with the key ca.crt in the namespace agents"
 
 
 def projected(workload: Manifest) -> set[tuple[str, str]]:

@@ -62,6 +62,11 @@ GATEWAY_REQUESTS_PER_MINUTE: {{ include "flotilla.text" $values.gateway.requests
 {{- if .facts.models }}
 {{- include "flotilla.modelEnvironment" .root }}
 {{- end }}
+{{- with include "flotilla.caFile" . }}
+{{- /* What OpenSSL's default contexts read (models, Redis), and gRPC (the collector); Postgres is told in its URL. */}}
+SSL_CERT_FILE: {{ . | quote }}
+GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: {{ . | quote }}
+{{- end }}
 OTEL_RESOURCE_ATTRIBUTES: 'flotilla.color={{ .color }},service.version={{ include "flotilla.tag" . }},k8s.namespace.name={{ .root.Release.Namespace }}'
 {{- with $values.telemetry.otlpEndpoint }}
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}

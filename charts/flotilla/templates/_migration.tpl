@@ -29,6 +29,9 @@ template:
         volumeMounts:
           - { name: tmp, mountPath: /tmp }
           - { name: secrets, mountPath: {{ include "flotilla.secretsDir" $ }}, readOnly: true }
+          {{- with include "flotilla.caMount" $ | trim }}
+          {{- . | nindent 10 }}
+          {{- end }}
       {{- end }}
     volumes:
       {{- include "flotilla.tmpVolume" (dict) | nindent 6 }}
@@ -37,4 +40,7 @@ template:
           secretName: {{ include "flotilla.secretName" (dict "root" .root "kind" "migration") }}
           defaultMode: 0440
           items: [{ key: {{ .root.Values.secrets.migration.keys.url }}, path: owner-url }]
+      {{- with include "flotilla.caVolume" . | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
 {{- end -}}

@@ -68,6 +68,31 @@ dnsConfig:
 {{- include "flotilla.placement" . }}
 {{- end -}}
 
+{{/* The file of CA certificates that pods trust, if they were given one. */}}
+{{- define "flotilla.caFile" -}}
+{{- with .root.Values.caBundle -}}
+{{- if .configMap -}}/etc/flotilla/ca/{{ .key }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flotilla.caVolume" -}}
+{{- if include "flotilla.caFile" . }}
+- name: {{ .prefix }}ca
+  configMap:
+    name: {{ .root.Values.caBundle.configMap }}
+    items: [{ key: {{ .root.Values.caBundle.key }}, path: {{ .root.Values.caBundle.key }} }]
+    {{- if .optional }}
+    optional: true
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "flotilla.caMount" -}}
+{{- if include "flotilla.caFile" . }}
+- { name: {{ .prefix }}ca, mountPath: /etc/flotilla/ca, readOnly: true }
+{{- end }}
+{{- end -}}
+
 {{- define "flotilla.tmpVolume" -}}
 - name: {{ .prefix }}tmp
   emptyDir: { sizeLimit: {{ .size | default "64Mi" }} }

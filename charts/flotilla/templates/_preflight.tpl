@@ -39,6 +39,10 @@ helm.sh/hook-output-log-policy: hook-failed
 {{- range fromJsonArray (include "flotilla.secretFiles" .) -}}
 {{- $_ := set $files (printf "%s/%s" .dir .path) (printf "secrets.%s: there is no Secret %s with the key %s in the namespace %s" .kind .secret .key $.root.Release.Namespace) -}}
 {{- end -}}
+{{- with include "flotilla.caFile" . -}}
+{{- $bundle := $.root.Values.caBundle -}}
+{{- $_ := set $files . (printf "caBundle: there is no ConfigMap %s with the key %s in the namespace %s" $bundle.configMap $bundle.key $.root.Release.Namespace) -}}
+{{- end -}}
 {{- toJson $files -}}
 {{- end -}}
 

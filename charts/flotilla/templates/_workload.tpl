@@ -79,6 +79,7 @@ spec:
 {{- if and .facts.models .root.Values.model.routes }}
 - { name: {{ .prefix }}model-routes, mountPath: /etc/flotilla/model, readOnly: true }
 {{- end }}
+{{- include "flotilla.caMount" . }}
 {{- end -}}
 
 {{- define "flotilla.volumes" -}}
@@ -91,6 +92,7 @@ spec:
 - name: {{ .prefix }}model-routes
   configMap: { name: {{ include "flotilla.name" .root }}-routes-{{ .color }}{{ .suffix }} }
 {{- end }}
+{{- include "flotilla.caVolume" . }}
 {{- end -}}
 
 {{/* Changes whenever the pods must be made anew although their own text stays the same. */}}
