@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Context, Decimal, localcontext
 from uuid import uuid4
 
 import pytest
@@ -111,6 +113,52 @@ def test_grounded_reads_many_blank_lines_in_no_time() -> None:
 
     assert Grounded().score(observation).value == 0.5
     assert time.monotonic() - began < 5
+
+
+def is_known_by_definition(claimed: Decimal, known: Sequence[Decimal]) -> bool:
+    with localcontext(prec=100):
+        places = -int(claimed.as_tuple().exponent)
+        return any(number == claimed or round(number, places) == claimed for number in known)
+
+
+figures = st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4})?|[0-9]{1,20}(\.[0-9]{1,19})?|[0-9]\.[0-9]?[05]", fullmatch=True)
+
+
+@st.composite
+def claims_and_evidence(draw: st.DrawFn) -> tuple[list[str], list[str]]:
+    """Figures, and claims of which many are such a figure rounded, or nearly."""
+    known = draw(st.lists(figures, max_size=8))
+    claims = draw(st.lists(figures, min_size=1, max_size=4))
+    for number in known:
+        places = draw(st.integers(0, 4))
+        unit = Decimal(1).scaleb(-places)
+        rounded = Decimal(number).quantize(unit, context=Context(prec=80))
+        claims.append(f"{rounded + draw(st.sampled_from([Decimal(0), unit])):f}")
+    return claims, known
+
+
+@given(claims_and_evidence())
+def test_grounded_finds_exactly_the_figures_that_are_known_or_known_rounded(case: tuple[list[str], list[str]]) -> None:
+    claims, known = case
+    expected = [is_known_by_definition(Decimal(claim), [*map(Decimal, known)]) for claim in dict.fromkeys(claims)]
+
+    score = Grounded().score(run(asked("?"), *called("{}", " ".join(known)), said("It is " + " and ".join(claims))))
+
+    assert score.value == pytest.approx(sum(expected) / len(expected))
+
+
+def test_grounded_bounds_its_time_whatever_the_run_holds() -> None:
+    evidence = " ".join(map(str, range(500_000)))
+    places = " ".join(f"1.{'7' * count}" for count in range(1, 39))
+    claims = " ".join(f"{number}.5" for number in range(2_000_000, 2_005_000))
+    names = " ".join(f"to X{chr(97 + at // 676)}{chr(97 + at // 26 % 26)}{chr(97 + at % 26)}z" for at in range(5_000))
+    observation = run(asked("?"), *called("{}", evidence), said(f"It is 7 and {places} {claims} {names}"))
+    began = time.monotonic()
+
+    score = Grounded().score(observation)
+
+    assert time.monotonic() - began < 20
+    assert score.value == 1 / 1_300
 
 
 def test_grounded_measures_only_runs_with_tools() -> None:
