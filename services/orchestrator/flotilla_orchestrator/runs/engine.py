@@ -72,6 +72,7 @@ class RunEngine:
         self._hand_back = HandBack(neighbours.store, owner, parts.metrics, limits.stop_grace_s)
         self._on_finished = on_finished
         self._active: dict[UUID, ActiveRun] = {}
+        self._releases: set[asyncio.Task[None]] = set()
         self._on_cancelled_elsewhere: Callable[[], None] = lambda: None
         self.is_draining = False
         """Whether this process takes no more runs."""
@@ -120,8 +121,11 @@ class RunEngine:
         return self._hub.open(run.run_id, after_sequence=after_sequence, has_ended=has_ended)
 
     async def resume(self, run: OwnedRun, plan: Release | Failure, past: LoggedPast, *, since: float) -> None:
-        """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
+        """Goes on with a run whose lease was claimed after `since` (time.monotonic()); hands it back while draining."""
         await self._expel(run.run_id)
+        if self.is_draining:
+            await self._hand_back.release({run.run_id: run.epoch})
+            return
         self._begin(run, plan, past, since=since)
         self._hub.reread(run.run_id)
 
@@ -152,11 +156,13 @@ class RunEngine:
         self.stop_claiming()
         await wait_for_tasks(list(self._active.values()), self._limits.drain_grace_s)
         await self._hand_back.give(list(self._active.values()))
+        await self._wait_for_releases()
         self._hub.close()
 
     async def close(self) -> None:
         """Stops every execution without a word; what is left of them is claimed when their leases end."""
         await stop_tasks([active.task for active in self._active.values()])
+        await self._wait_for_releases()
 
     def _admit(self) -> None:
         metrics = self._parts.metrics
@@ -183,7 +189,13 @@ class RunEngine:
             remaining_s=new.time_limit_s,
             traceparent=new.traceparent,
         )
-        self._begin(run, release, LoggedPast(), since=since, start=start)
+        if self.is_draining:
+            # Its start was on its way when this process stopped taking runs.
+            task = asyncio.get_running_loop().create_task(self._hand_back.release({run.run_id: run.epoch}))
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
+        else:
+            self._begin(run, release, LoggedPast(), since=since, start=start)
 
     def _begin(
         self,
@@ -209,6 +221,10 @@ class RunEngine:
         self._active[run.run_id] = ActiveRun(run, journal, stop, task)
         self._parts.metrics.active.set(len(self._active))
         task.add_done_callback(partial(self._let_go, run))
+
+    async def _wait_for_releases(self) -> None:
+        if self._releases:
+            await asyncio.wait(self._releases, timeout=self._limits.stop_grace_s)
 
     async def _expel(self, run_id: UUID) -> None:
         """Stops an earlier epoch of a run, such as of a process that was frozen and claimed its own run again."""

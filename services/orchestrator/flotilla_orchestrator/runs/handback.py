@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,7 +46,17 @@ class HandBack:
         await wait_for_tasks(runs, self.stop_grace_s)
         if left := [active for active in runs if active.stop.reason is StopReason.HANDED_BACK]:
             await asyncio.gather(*(self._last_flush(active) for active in left))
-            await self._release({active.run.run_id: active.run.epoch for active in left if not active.journal.is_lost})
+            await self.release({active.run.run_id: active.run.epoch for active in left if not active.journal.is_lost})
+
+    async def release(self, mine: Mapping[UUID, int]) -> None:
+        """Ends leases (run id → epoch), so that another process goes on with the runs at once."""
+        try:
+            await self.store.release(mine, owner=self.owner)
+        except FlotillaError as error:
+            _log.warning("runs could not be handed back", extra={"runs": len(mine), "error": error.message})
+            return
+        self.metrics.handed_back.inc(len(mine))
+        _log.info("runs handed back", extra={"runs": len(mine)})
 
     async def _last_flush(self, active: ActiveRun) -> None:
         try:
@@ -59,15 +69,6 @@ class HandBack:
         if not active.task.done():
             # It does not let go: its epoch is spent, so that it cannot write beside the next owner.
             active.task.cancel()
-
-    async def _release(self, mine: dict[UUID, int]) -> None:
-        try:
-            await self.store.release(mine, owner=self.owner)
-        except FlotillaError as error:
-            _log.warning("runs could not be handed back", extra={"runs": len(mine), "error": error.message})
-            return
-        self.metrics.handed_back.inc(len(mine))
-        _log.info("runs handed back", extra={"runs": len(mine)})
 
 
 async def wait_for_tasks(runs: Sequence[ActiveRun], timeout_s: float) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 from fakes.model_script import Reply, ScriptedModel, always, in_turn
 from fakes.run_engine import asked, engine_rig, is_dense, kinds, text_of, until
 from fakes.run_stores import InMemoryTime, stores_in_memory
+from flotilla_common.ids import new_id
 from flotilla_orchestrator.model import NewRun
+from flotilla_orchestrator.runs.event_log.past import LoggedPast
 from flotilla_orchestrator.stores.in_memory.run_store import InMemoryRunStore
 from flotilla_orchestrator.stores.in_memory.state import InMemoryState
 
@@ -67,3 +71,36 @@ async def test_memory_is_asked_once_and_before_the_run_is_accepted(tmp_path: Pat
 
     assert rig.memory.questions == ["Hi"]
     assert rig.memory.identities[0].run_id == new.run_id
+
+
+async def test_run_that_is_accepted_while_the_process_drains_is_handed_back(tmp_path: Path) -> None:
+    stores = stores_in_memory()
+    assert isinstance(stores.time, InMemoryTime)
+    held = HeldStore(stores.time.state)
+    async with engine_rig(stores, tmp_path, ScriptedModel(always("Hello")), runs=held) as rig:
+        new = asked(rig, "Hi")
+        start = asyncio.create_task(rig.start(new))
+        await until(lambda: bool(rig.memory.questions))
+        rig.engine.stop_claiming()
+        held.gate.set()
+        await start
+        await rig.engine.drain()
+        claimed = await stores.runs.claim(owner=new_id(), limit=1)
+
+    assert [(run.run_id, run.attempt) for run in claimed] == [(new.run_id, 1)]
+
+
+async def test_claimed_run_is_handed_back_when_the_process_drains_meanwhile(tmp_path: Path) -> None:
+    stores = stores_in_memory()
+    async with engine_rig(stores, tmp_path, ScriptedModel(always("Hello"))) as rig:
+        new = asked(rig, "Hi")
+        await stores.runs.accept([new], owner=new_id())
+        await stores.time.pass_by(timedelta(seconds=7))
+        rig.engine.stop_claiming()
+        [claimed] = await stores.runs.claim(owner=rig.owner, limit=1)
+
+        await rig.engine.resume(claimed, rig.catalogue.resolve("plain"), LoggedPast(), since=time.monotonic())
+        [next_claim] = await stores.runs.claim(owner=new_id(), limit=1)
+
+    assert not rig.engine.owns(new.run_id)
+    assert (next_claim.epoch, next_claim.attempt) == (3, 2)
