@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
 from flotilla_common.errors import FlotillaError, NotFoundError
+from google.protobuf.message import DecodeError
 
 from flotilla_orchestrator.graphs.catalogue import AgentCatalogue, Release
 from flotilla_orchestrator.model import OwnedRun, StoredEvent
@@ -97,7 +99,7 @@ class Reaper:
         """Goes on with a run whose lease was claimed after `since` (time.monotonic())."""
         try:
             plan = await self._plan_of(run)
-            past = LoggedPast.of(await self._read_log(run.run_id))
+            past = self._past_of(run, plan, await self._read_log(run.run_id))
         except FlotillaError as error:
             # Nobody beats for its lease, so that it is claimed again when its log can be read.
             _log.warning("a claimed run cannot be read", extra={"run_id": str(run.run_id), "error": error.message})
@@ -105,6 +107,17 @@ class Reaper:
         _log.info("run taken over", extra={"run_id": str(run.run_id), "epoch": run.epoch, "attempt": run.attempt})
         self._metrics.takeovers.inc()
         await self._engine.resume(run, plan, past, since=since)
+
+    def _past_of(self, run: OwnedRun, plan: Release | Failure, log: Sequence[StoredEvent]) -> LoggedPast:
+        """Returns what the log tells; a run that ends now ends also if its log cannot be read."""
+        try:
+            return LoggedPast.of(log)
+        except (DecodeError, KeyError, ValueError):
+            if isinstance(plan, Release):
+                # Not gone on with: each further claim is an attempt, and after the last one it is given up.
+                raise
+            _log.warning("a log cannot be read", extra={"run_id": str(run.run_id)}, exc_info=True)
+            return LoggedPast()
 
     async def _plan_of(self, run: OwnedRun) -> Release | Failure:
         """Returns the release that the run is pinned to, or what it ends with because it cannot be gone on with."""

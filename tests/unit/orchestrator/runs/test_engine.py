@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 from fakes.model_script import Reply, ScriptedModel, always, in_turn
-from fakes.run_engine import asked, engine_rig, is_dense, kinds, text_of, until
+from fakes.run_engine import asked, engine_rig, is_dense, kinds, read_all, read_run, text_of, until
 from fakes.run_stores import InMemoryTime, stores_in_memory
 from flotilla_common.ids import new_id
-from flotilla_orchestrator.model import NewRun
+from flotilla_orchestrator.model import NewRun, RunStatus
 from flotilla_orchestrator.runs.event_log.past import LoggedPast
 from flotilla_orchestrator.stores.in_memory.run_store import InMemoryRunStore
 from flotilla_orchestrator.stores.in_memory.state import InMemoryState
@@ -104,3 +105,20 @@ async def test_claimed_run_is_handed_back_when_the_process_drains_meanwhile(tmp_
 
     assert not rig.engine.owns(new.run_id)
     assert (next_claim.epoch, next_claim.attempt) == (3, 2)
+
+
+async def test_run_whose_log_cannot_be_read_is_given_up(tmp_path: Path) -> None:
+    stores = stores_in_memory()
+    async with engine_rig(stores, tmp_path, ScriptedModel(always("Hello"))) as rig:
+        new = replace(asked(rig, "Hi"), accepted_event=b"of another version")
+        await stores.runs.accept([new], owner=new_id())
+        with rig.engine.watch(await read_run(stores, new), after_sequence=1) as view:
+            reading = asyncio.create_task(read_all(view))
+            for _ in range(4):
+                await stores.time.pass_by(timedelta(seconds=7))
+                await asyncio.sleep(0.3)
+            log = await reading
+        run = await read_run(stores, new)
+
+    assert log[-1].failed.error.reason == "crashed_too_often"
+    assert run.status is RunStatus.DEAD_LETTERED
