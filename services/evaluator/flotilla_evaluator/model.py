@@ -73,6 +73,12 @@ class Observation:
         return last.content.strip() if last is not None and last.role is Role.ASSISTANT else ""
 
     @property
+    def characters(self) -> int:
+        """The length of all that was said, the tools' arguments included."""
+        said = sum(len(message.content) for message in self.messages)
+        return said + sum(len(call.arguments) for message in self.messages for call in message.tool_calls)
+
+    @property
     def tool_results(self) -> list[Message]:
         """What the tools returned, failures included."""
         return [message for message in self.messages if message.role is Role.TOOL]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -24,6 +25,8 @@ ADMIN_SCOPE = "admin"
 _LONGEST_NAME = 256
 _LARGEST_PAGE = 200
 _DEFAULT_PAGE = 50
+_MOST_SCORED_AT_ONCE = 16 * 1024
+"""Characters, which take a few milliseconds; for less a thread costs more than it saves."""
 
 
 class EvaluatorService:
@@ -43,7 +46,7 @@ class EvaluatorService:
             raise InvalidArgumentError(
                 f"An observation has an agent of 1 to {_LONGEST_NAME} characters.", field="observation.agent"
             )
-        scored = ScoredObservation(observation, score_all(observation, self._scorers))
+        scored = ScoredObservation(observation, await self._score(observation))
         is_new = await self._store.add(caller.tenant_id, caller.user_id, scored)
         self._metrics.observed(scored.scores, is_new=is_new)
         if is_new:
@@ -67,6 +70,12 @@ class EvaluatorService:
         return await self._store.list_page(
             _viewer(caller), agent=agent or None, size=page_size or _DEFAULT_PAGE, after=after
         )
+
+    async def _score(self, observation: Observation) -> Sequence[Score]:
+        if observation.characters <= _MOST_SCORED_AT_ONCE:
+            return score_all(observation, self._scorers)
+        # A long run takes seconds, in which others are served.
+        return await asyncio.to_thread(score_all, observation, self._scorers)
 
 
 def _viewer(caller: Identity) -> Viewer:
