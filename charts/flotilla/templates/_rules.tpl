@@ -60,7 +60,7 @@ runSuccess:
     {{- end }}
 - name: flotilla-symptoms
   rules:
-    {{- range fromYamlArray (include "flotilla.symptoms" (dict "of" $of)) }}
+    {{- range fromYamlArray (include "flotilla.symptoms" (dict "of" $of "active" (printf "%s,color=%q" $of .Values.rollout.active))) }}
     - alert: {{ .alert }}
       expr: {{ .expr | quote }}
       for: {{ .for }}
@@ -75,10 +75,12 @@ runSuccess:
     {{- end }}
 {{- end -}}
 
-{{/* Those of an outage count nothing that stops with the requests. */}}
+{{/* What shows an outage may count nothing that stops with the requests, and a colour on stand-by is no help. */}}
 {{- define "flotilla.symptoms" -}}
 - alert: FlotillaServiceAway
-  expr: max by (component) (flotilla_ready{ {{- .of }}}) == 0 or label_replace(absent(up{ {{- .of }},component="gateway"} == 1), "component", "gateway", "", "")
+  expr: >-
+    max by (component) (flotilla_ready{ {{- .active }}}) == 0
+    or label_replace(absent(up{ {{- .active }},component="gateway"} == 1), "component", "gateway", "", "")
   for: 2m
   severity: page
   summary: "No pod of {{ `{{ $labels.component }}` }} takes work"
