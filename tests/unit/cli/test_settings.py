@@ -10,6 +10,12 @@ from flotilla_cli.platform.plan import Plan, Provider
 from flotilla_cli.platform.settings import service_environment
 from flotilla_cli.platform.table import services, stores
 from flotilla_cli.supervisor.leftovers import MARK
+from flotilla_common.settings import ProcessSettings
+from flotilla_evaluator.settings import EvaluatorSettings
+from flotilla_gateway.settings import GatewaySettings
+from flotilla_memory.settings import MemorySettings
+from flotilla_orchestrator.settings import OrchestratorSettings
+from flotilla_tool.settings import ToolSettings
 
 
 def platform(tmp_path: Path, provider: Provider | None = None, **replicas: int) -> Platform:
@@ -47,6 +53,18 @@ def test_each_service_connects_as_its_own_role(tmp_path: Path) -> None:
         url = service_environment(laid_out, service, 1)[f"{service.upper()}_DATABASE_URL"]
         assert url.startswith(f"postgresql://flotilla_{service}:")
         assert url.endswith("/flotilla")
+
+
+@pytest.mark.parametrize(
+    "settings", [GatewaySettings, OrchestratorSettings, MemorySettings, ToolSettings, EvaluatorSettings]
+)
+def test_every_variable_of_a_service_is_one_that_it_reads(tmp_path: Path, settings: type[ProcessSettings]) -> None:
+    prefix = settings.model_config["env_prefix"]
+    fields = {f"{prefix}{field}".upper() for field in settings.model_fields}
+
+    given = service_environment(platform(tmp_path), prefix.rstrip("_").lower(), 1)
+
+    assert {name for name in given if name.startswith(prefix)} <= fields | {f"{field}_FILE" for field in fields}
 
 
 def test_model_key_reaches_only_services_that_use_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ _DEVELOPMENT_EMBEDDING_MODEL = "flotilla-dev-embed"
 _USES_MODELS = frozenset({"orchestrator", "memory", "evaluator"})
 # What a service calls; its settings name the peers' targets.
 _PEERS = {
-    "gateway": ("orchestrator", "memory", "tool", "evaluator"),
+    "gateway": ("orchestrator", "memory", "tool"),
     "orchestrator": ("memory", "tool", "evaluator"),
 }
 _DRAIN_S = 3
@@ -38,14 +38,15 @@ def service_environment(platform: Platform, service: str, replica: int) -> dict[
 def _common(platform: Platform, service: str, replica: int) -> dict[str, str]:
     label = f"{service}-{replica}"
     ports = {f"{purpose.upper()}_PORT": str(port) for purpose, port in platform.ports[label].items()}
-    return ports | {
+    common = ports | {
         "HOST": LOOPBACK,
         "REPLICA": label,
         "LOG_FORMAT": "json",
         "DRAIN_MAX_S": str(_DRAIN_S),
         "DATABASE_URL": platform.database_url(role_of(service)),
-        "IDENTITY_KEYS_DIR": str(platform.plan.home.public_keys),
     }
+    # The gateway signs identities; those whom it calls check them.
+    return common if service == "gateway" else common | {"IDENTITY_KEYS_DIR": str(platform.plan.home.public_keys)}
 
 
 def _targets(platform: Platform, service: str) -> dict[str, str]:
