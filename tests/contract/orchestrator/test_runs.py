@@ -210,7 +210,7 @@ async def test_tool_that_is_down_is_a_failed_result(service: Service) -> None:
 
     ended = [event.tool for event in log if event.tool.phase == event_pb2.TOOL_PHASE_FAILED]
     assert log[-1].HasField("done")
-    assert [progress.reason for progress in ended] == ["unavailable"]
+    assert [progress.reason for progress in ended] == ["outcome_unknown"]
 
 
 async def test_missing_memory_is_no_failure(service: Service) -> None:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import grpc
 import orjson
-from flotilla.common.v1 import message_pb2 as common
 from flotilla.tool.v1 import tool_service_pb2 as pb
 from flotilla.tool.v1 import tool_service_pb2_grpc as pb_grpc
 from flotilla_common.rpc.guard import map_rpc_errors
@@ -25,6 +24,8 @@ class ToolSpec:
     name: str
     description: str
     parameters: dict[str, Any]
+    is_read_only: bool = False
+    """It changes nothing, so that asking it again does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class GrpcToolClient:
         """Returns the tools of these names that there are."""
         with map_rpc_errors("tool"):
             found = await self._stub.ListTools(pb.ListToolsRequest(names=names))
-        return tuple(_spec(tool.definition) for tool in found.tools)
+        return tuple(_spec(tool) for tool in found.tools)
 
     async def invoke(
         self, invocations: Sequence[ToolInvocation], *, allowed: Sequence[str], run_id: UUID
@@ -95,9 +96,10 @@ class GrpcToolClient:
         return tuple(_result(result) for result in answer.results)
 
 
-def _spec(definition: common.ToolDefinition) -> ToolSpec:
+def _spec(tool: pb.Tool) -> ToolSpec:
+    definition = tool.definition
     parameters = orjson.loads(definition.parameters_json or b"{}")
-    return ToolSpec(definition.name, definition.description, parameters)
+    return ToolSpec(definition.name, definition.description, parameters, tool.read_only)
 
 
 def _result(result: pb.InvocationResult) -> ToolResult:

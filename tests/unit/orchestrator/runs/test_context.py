@@ -51,7 +51,7 @@ class Attempt:
             replies=ReplyStreamer(
                 model, self.journal, past=past, stop=stop, metrics=metrics, omits_tokens=omits_tokens
             ),
-            toolbox=Toolbox(self.tools, self.memory, run_id=RUN, allowed=ALLOWED, metrics=metrics),
+            toolbox=Toolbox(self.tools, self.memory, run_id=RUN, allowed=ALLOWED, read_only=(), metrics=metrics),
             stop=stop,
         )
 

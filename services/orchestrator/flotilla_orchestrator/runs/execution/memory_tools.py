@@ -22,6 +22,7 @@ SEARCH_MEMORY = ToolSpec(
         "required": ["query"],
         "additionalProperties": False,
     },
+    is_read_only=True,
 )
 REMEMBER = ToolSpec(
     name="remember",

@@ -167,7 +167,14 @@ class RunExecution:
                 metrics=parts.metrics,
                 omits_tokens=work.omits_tokens,
             ),
-            toolbox=Toolbox(parts.tools, parts.memory, run_id=run.run_id, allowed=release.tools, metrics=parts.metrics),
+            toolbox=Toolbox(
+                parts.tools,
+                parts.memory,
+                run_id=run.run_id,
+                allowed=release.tools,
+                read_only=[tool.name for tool in tools if tool.is_read_only],
+                metrics=parts.metrics,
+            ),
             stop=self.stop,
         )
 

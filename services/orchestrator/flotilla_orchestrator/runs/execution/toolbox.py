@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from flotilla_common.errors import FlotillaError, UnavailableError
+from flotilla_common.errors import DeadlineExceededError, FlotillaError, UnavailableError
 from flotilla_common.request import current_identity
 
 from flotilla_orchestrator.clients.memory import MemoryClient
@@ -22,6 +22,10 @@ _log = logging.getLogger(__name__)
 RESULT_CAP = 64_000
 """Characters of a tool's result that a model reads at most."""
 _FRESH_S = 30.0
+_OUTCOME_UNKNOWN = (
+    "An earlier attempt at this call may have taken effect. It is not repeated without a human's decision."
+)
+"""In the words of the tool service, which says it of an attempt whose result nobody stored."""
 
 
 class ToolDirectory:
@@ -57,12 +61,21 @@ class Toolbox:
     """Invokes one run's server-side tools."""
 
     def __init__(
-        self, tools: ToolClient, memory: MemoryClient, *, run_id: UUID, allowed: Sequence[str], metrics: RunMetrics
+        self,
+        tools: ToolClient,
+        memory: MemoryClient,
+        *,
+        run_id: UUID,
+        allowed: Sequence[str],
+        read_only: Collection[str],
+        metrics: RunMetrics,
     ) -> None:
+        """Takes the names of the tools that the run may use, and of those that are known to change nothing."""
         self._tools = tools
         self._memory = MemoryTools(memory, run_id=run_id)
         self._run_id = run_id
         self._allowed = allowed
+        self._read_only = read_only
         self._metrics = metrics
 
     async def invoke(self, calls: Sequence[ToolInvocation]) -> dict[str, ToolResult]:
@@ -92,6 +105,9 @@ class Toolbox:
             "a tool could not be invoked",
             extra={"peer": peer, "tool": call.name, "reason": error.reason, "error": error.message},
         )
+        # A call that broke off may have had its effect, and the model's next one would have a key of its own.
+        if isinstance(error, UnavailableError | DeadlineExceededError) and call.name not in self._read_only:
+            return ToolResult(call.tool_call_id, _OUTCOME_UNKNOWN, "outcome_unknown")
         if isinstance(error, UnavailableError):
             return ToolResult(call.tool_call_id, f"The tool {call.name} is not available now.", "unavailable")
         return ToolResult(call.tool_call_id, f"The tool {call.name} failed: {error.message}", error.reason or "failed")
