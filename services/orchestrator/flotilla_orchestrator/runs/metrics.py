@@ -72,7 +72,10 @@ class RunMetrics:
         retried = Counter("flotilla_outbox_retried", "Entries put off.", ["kind"], registry=registry)
         self.outbox_retried = _by_kind(retried)
         dropped = Counter(
-            "flotilla_outbox_dropped", "Entries that the peer refuses for good.", ["kind"], registry=registry
+            "flotilla_outbox_dropped",
+            "Entries given up: refused, too large, or a day old.",
+            ["kind"],
+            registry=registry,
         )
         self.outbox_dropped = _by_kind(dropped)
         self.outbox_attempts = Histogram(

@@ -1,4 +1,4 @@
-"""Sends what finished runs left for memory and the evaluator: at least once, however long a peer is away."""
+"""Sends what finished runs left for memory and the evaluator: at least once, while a peer is away for up to a day."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from flotilla_common.errors import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    ResourceExhaustedError,
 )
 from flotilla_common.identity import Identity
 from flotilla_common.request import acting_as
+from flotilla_common.rpc.policy import LARGEST_MESSAGE
 
 from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.model import OutboxKind
@@ -33,7 +35,9 @@ _log = logging.getLogger(__name__)
 _BATCH = 100
 _CONCURRENT = 16
 _TOGETHER, _TOGETHER_BYTES = 50, 1_000_000
-"""What one call carries at most; a peer takes twice as many and four times as much."""
+"""What one call carries at most; a peer takes twice as many and four times as much. A larger entry goes alone."""
+_LARGEST = LARGEST_MESSAGE - 16_384
+"""Bytes of an entry that a message has room for, beside whom it is for."""
 _ALONE_AFTER = 4
 """Attempts after which an entry goes alone, so that one that breaks its peer does not for ever fail its neighbours."""
 _GATHER_S = 0.1
@@ -46,10 +50,14 @@ _HOPELESS = (
     NotFoundError,
     PermissionDeniedError,
 )
-"""The same again fails again, so that sending it again would only hide it."""
+"""What a peer says of one entry that it will not take tomorrow either, so that sending it again would only hide it."""
+_HOPELESS_CALLS = (FailedPreconditionError, InvalidArgumentError)
+"""The same of a call; what else a call fails with may be the fault of its sender, and so no entry's."""
 _PATIENT_AFTER = 60
 _RETRY_S, _PATIENT_RETRY_S = 1.5, 15.0
 """A peer that was away for a while has its entries within 2 s; one that is away for long is asked less often."""
+_MOST_ATTEMPTS = 5_800
+"""A day of them; what waits longer is given up."""
 _NOBODY = Identity(tenant_id=UUID(int=0), user_id=UUID(int=0), remembers=False)
 """Whom a call as a whole is for: each delivery in it names its own person, and nothing can be stored for this one."""
 
@@ -109,6 +117,9 @@ class OutboxRelay:
 
     async def _deliver(self, batch: Sequence[DueOutboxEntry]) -> list[tuple[int, float | None]]:
         """Sends a batch in one call; returns for each entry the seconds until it is tried again, None when settled."""
+        if len(batch[0].payload) > _LARGEST:
+            too_large = ResourceExhaustedError("The entry is larger than a message.", reason="entry_too_large")
+            return [(batch[0].id, self._drop(batch[0], too_large))]
         deliveries = [Delivery(_identity_of(entry), entry.payload) for entry in batch]
         traceparent = batch[0].traceparent if len(batch) == 1 else None
         try:
@@ -116,7 +127,9 @@ class OutboxRelay:
                 with acting_as(_NOBODY), in_trace_of(traceparent):
                     errors = await self._senders[batch[0].kind](deliveries)
         except FlotillaError as error:
-            # The call says nothing about its entries: they are sent again, whatever it failed with.
+            if len(batch) == 1 and isinstance(error, _HOPELESS_CALLS):
+                return [(batch[0].id, self._drop(batch[0], error))]
+            # A call of several says nothing about each of them: they are sent again, at last alone.
             return [(entry.id, self._put_off(entry, error)) for entry in batch]
         return [(entry.id, self._settle(entry, error)) for entry, error in zip(batch, errors, strict=True)]
 
@@ -125,17 +138,27 @@ class OutboxRelay:
             self._metrics.outbox_sent[entry.kind].inc()
             self._metrics.outbox_attempts.observe(entry.attempts)
             return None
-        if not isinstance(error, _HOPELESS):
-            return self._put_off(entry, error)
+        return self._drop(entry, error) if isinstance(error, _HOPELESS) else self._put_off(entry, error)
+
+    def _drop(self, entry: DueOutboxEntry, error: FlotillaError) -> float | None:
+        """Gives an entry up, which settles it."""
         kind = entry.kind.name.lower()
         self._metrics.outbox_dropped[entry.kind].inc()
         _log.error(
-            "a peer refuses an entry for good",
-            extra={"kind": kind, "run_id": str(entry.run_id), "reason": error.reason, "error": error.message},
+            "an entry is given up",
+            extra={
+                "kind": kind,
+                "run_id": str(entry.run_id),
+                "attempts": entry.attempts,
+                "reason": error.reason,
+                "error": error.message,
+            },
         )
         return None
 
-    def _put_off(self, entry: DueOutboxEntry, error: FlotillaError) -> float:
+    def _put_off(self, entry: DueOutboxEntry, error: FlotillaError) -> float | None:
+        if entry.attempts >= _MOST_ATTEMPTS:
+            return self._drop(entry, error)
         kind = entry.kind.name.lower()
         self._metrics.outbox_retried[entry.kind].inc()
         log = _log.warning if entry.attempts in (1, 10, 100) else _log.debug

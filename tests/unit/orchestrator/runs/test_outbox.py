@@ -18,8 +18,10 @@ from flotilla.memory.v1 import memory_service_pb2 as memory
 from flotilla_common.errors import FlotillaError, InvalidArgumentError, UnavailableError
 from flotilla_common.identity import Identity
 from flotilla_common.ids import new_id
+from flotilla_common.rpc.policy import LARGEST_MESSAGE
 from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.model import NewRun, OutboxEntry, OutboxKind
+from flotilla_orchestrator.runs import outbox
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.outbox import OutboxRelay, Send, retry_delay_s
 from flotilla_orchestrator.stores.run_store import RunStore
@@ -142,6 +144,41 @@ async def test_entry_that_breaks_every_call_ends_up_alone() -> None:
 
     assert peer.calls.count([b"good"]) == 1
     assert peer.calls[-1] == [b"bad"]
+
+
+async def test_entry_that_is_refused_alone_is_given_up() -> None:
+    stores, peer = stores_in_memory(), Picky(breaks_on=b"bad")
+    await leave(stores.runs, b"bad")
+    relay = relay_to(stores, peer)
+
+    for _ in range(3):
+        await relay_later(relay, stores)
+
+    assert peer.calls == [[b"bad"]]
+
+
+async def test_entry_that_no_message_has_room_for_is_given_up() -> None:
+    stores, peer = stores_in_memory(), Picky()
+    for payload in (b"x" * LARGEST_MESSAGE, b"small"):
+        await leave(stores.runs, payload)
+
+    await relay_to(stores, peer).relay_once()
+
+    assert peer.calls == [[b"small"]]
+    await stores.time.pass_by(timedelta(minutes=1))
+    assert await stores.runs.due_outbox(limit=10, lock_s=1) == []
+
+
+async def test_entry_of_yesterday_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_MOST_ATTEMPTS", 3)
+    stores, peer = stores_in_memory(), Picky({b"late": UnavailableError("away")})
+    await leave(stores.runs, b"late")
+    relay = relay_to(stores, peer)
+
+    for _ in range(5):
+        await relay_later(relay, stores)
+
+    assert peer.calls == [[b"late"]] * 3
 
 
 async def test_large_entries_are_spread_over_calls() -> None:
