@@ -15,13 +15,18 @@ _TOO_LARGE = (
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers come too slowly, and refuses those that are too large."""
+    """Closes a connection whose request line and headers come too slowly, and refuses those that are too large.
+
+    What is neither head nor body, such as trailers or empty lines, is bounded in the same two ways.
+    """
 
     def __init__(self, *args: Any, head_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timeout_s = head_timeout_s
         self._head_bytes = 0
         self._is_in_head = False
+        self._idle_bytes = 0
+        """Since the last byte of a head or a body."""
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -35,13 +40,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses, and counts what does not complete a head yet."""
+        """Parses, and counts what does not complete a head yet and what belongs to nothing."""
         was_in_head = self._is_in_head
+        self._idle_bytes += len(data)
         super().data_received(data)
+        if self.transport.is_closing():
+            return
         if was_in_head and self._is_in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse()
+        if max(self._head_bytes if self._is_in_head else 0, self._idle_bytes) > MOST_HEAD_BYTES:
+            self._refuse()
+        elif self.cycle is not None and self.cycle.response_complete and self._head_timer is None:
+            # What comes after a reply has ended uvicorn's wait for the next request, even if it begins none.
+            self._expect_head()
 
     def on_message_begin(self) -> None:
         """Begins a head."""
@@ -50,9 +61,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._expect_head()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header; a trailer is dropped, as nobody reads any."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of a body, which has bounds of its own."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """Ends a head. One that came in a single piece is measured only now."""
-        self._is_in_head = False
+        self._is_in_head, self._idle_bytes = False, 0
         self._head_came()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD_BYTES:
             self._refuse()

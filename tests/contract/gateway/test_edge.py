@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -161,6 +162,66 @@ async def test_too_large_headers_are_refused_however_they_come(gateway: RunningG
     writer.close()
 
     assert status == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+
+
+@pytest.mark.parametrize("line", [b"aa:bb\r\n", b"a" * 1000], ids=["many", "one"])
+async def test_trailers_without_end_are_cut_off(gateway: RunningGateway, line: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            while not reader.at_eof() and sent < 4_000_000:
+                writer.write(line * 10)
+                sent += 10 * len(line)
+                await writer.drain()
+                # So that the server's answer is seen.
+                await asyncio.sleep(0)
+    writer.close()
+
+    assert sent < 4_000_000
+
+
+async def test_trailers_of_a_chunked_body_change_nothing(gateway: RunningGateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        b"2\r\n{}\r\n0\r\nauthorization: Bearer smuggled\r\n\r\n"
+    )
+
+    async with asyncio.timeout(10):
+        reply = await reader.read()
+    writer.close()
+
+    assert reply.startswith(b"HTTP/1.1 401 ")
+    assert b'"api_key_missing"' in reply
+
+
+@pytest.mark.parametrize(
+    ("request_", "after"),
+    [
+        (b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n", b"\r\n"),
+        (b"GET /ok HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n", b"x"),
+        (b"GET /ok HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n", b"5\r\nx"),
+    ],
+    ids=["empty line", "length", "chunks"],
+)
+async def test_connection_that_was_served_is_not_kept_by_what_begins_no_request(
+    gateway: RunningGateway, request_: bytes, after: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.bound_port)
+    writer.write(request_)
+    await reader.readuntil(b'{"ok":true}')
+    # After the reply, so that it is this that uvicorn stops waiting for.
+    await asyncio.sleep(0.2)
+    writer.write(after)
+
+    async with asyncio.timeout(10):
+        rest = await reader.read()
+    writer.close()
+
+    assert rest == b""
 
 
 async def test_connection_that_was_served_may_wait_for_its_next_request(gateway: RunningGateway) -> None:
