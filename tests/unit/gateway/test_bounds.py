@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from flotilla_gateway.limits.window import LocalLimiter
 from flotilla_gateway.middleware.body import is_deeper
+from flotilla_gateway.wires.openai.schema import ChatCompletionRequest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -47,6 +49,16 @@ def test_depth_of_a_hostile_megabyte_is_known_soon(unit: bytes) -> None:
     body = b"[" * 65 + unit * (1_000_000 // len(unit))
 
     is_deeper(body, 64)
+
+
+def test_hostile_body_is_refused_with_few_errors() -> None:
+    """Each error costs a kilobyte: those of a megabyte of wrong calls would take the process's memory."""
+    wrong = [{"role": "assistant", "tool_calls": [{}] * 128}] * 2_000
+
+    with pytest.raises(ValidationError) as caught:
+        ChatCompletionRequest.model_validate({"model": "assistant", "messages": wrong})
+
+    assert caught.value.error_count() <= 256
 
 
 @given(st.integers(1, 60), st.lists(st.floats(0, 20), max_size=200))

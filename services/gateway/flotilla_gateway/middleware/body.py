@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 
 from flotilla_common.errors import FlotillaError, InvalidArgumentError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,7 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _TO_PARENTHESES = bytes.maketrans(b"{}[]", b"()()")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_STEPS = {ord("("): 1, ord(")"): -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,7 @@ def is_deeper(body: bytes, depth: int) -> bool:
     if body.count(b"{") + body.count(b"[") <= depth:
         return False
     brackets = _STRINGS.sub(b"", body).translate(_TO_PARENTHESES, _NO_BRACKETS)
-    # Each pass removes the innermost level everywhere, at the speed of C.
-    for _ in range(depth):
-        if not brackets:
-            break
-        brackets = brackets.replace(b"()", b"")
-    return bool(brackets)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

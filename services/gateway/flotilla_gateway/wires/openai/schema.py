@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+_MOST_TOOLS = 128
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
 
 
@@ -80,7 +81,7 @@ class ChatMessage(_Body):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content = None
     name: Annotated[str | None, Field(max_length=128)] = None
-    tool_calls: list[CalledTool] | None = None
+    tool_calls: Annotated[list[CalledTool] | None, Field(max_length=_MOST_TOOLS)] = None
     tool_call_id: str | None = None
 
     @model_validator(mode="after")
@@ -118,10 +119,11 @@ class ChatCompletionRequest(_Body):
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
     """An agent's name, or `name@release`."""
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=10_000)]
+    # One wrong message says enough; an error for each of a megabyte's would be a gigabyte.
+    messages: Annotated[list[ChatMessage], FailFast(), Field(min_length=1, max_length=10_000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    tools: Annotated[list[ToolDefinition] | None, Field(max_length=128)] = None
+    tools: Annotated[list[ToolDefinition] | None, Field(max_length=_MOST_TOOLS)] = None
     tool_choice: JsonValue = None
     parallel_tool_calls: bool | None = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
