@@ -78,7 +78,7 @@ def compile_prompt(text: str, fixed: Mapping[str, str]) -> Prompt:
 
 def fence(tag: str, text: str) -> str:
     """Returns text between tags that it cannot close itself, so that it reads as data and not as instructions."""
-    inner = re.sub(rf"<(?=\s*/?\s*{re.escape(tag)}\b)", "&lt;", text, flags=re.IGNORECASE)
+    inner = re.sub(rf"<(?=\s*(?:/\s*)?{re.escape(tag)}\b)", "&lt;", text, flags=re.IGNORECASE)
     return f"<{tag}>\n{inner}\n</{tag}>"
 
 

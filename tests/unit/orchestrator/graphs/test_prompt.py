@@ -37,6 +37,15 @@ def test_fence_cannot_be_closed_from_inside(attack: str) -> None:
     assert attack not in inside
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("unit", [" ", "<", "</", "< ", "\t/ "], ids=repr)
+def test_hostile_text_is_fenced_soon(unit: str) -> None:
+    """Work that grows with the square of a model's text would stop every run of the process for a minute."""
+    text = "<" + unit * (400_000 // len(unit))
+
+    assert fence("data", text).count("</data>") == 1
+
+
 @given(st.text())
 def test_fence_holds_exactly_one_closing_tag(text: str) -> None:
     assert fence("data", text).count("</data>") == 1
