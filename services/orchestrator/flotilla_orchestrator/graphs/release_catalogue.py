@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +12,9 @@ from flotilla_orchestrator.graphs.catalogue import CompiledGraph, Release
 from flotilla_orchestrator.graphs.file_catalogue import SHORTEST_HASH, FileCatalogue
 from flotilla_orchestrator.graphs.stored import restore
 from flotilla_orchestrator.stores.release_store import ReleaseStore, StoredRelease
+
+_RELEASE = re.compile(rf"([a-z][a-z0-9-]{{0,62}})@([0-9a-fA-F]{{{SHORTEST_HASH},64}})")
+"""An agent's name and the first digits of a hash: nothing else is worth a question to the store."""
 
 
 class ReleaseCatalogue:
@@ -41,10 +45,10 @@ class ReleaseCatalogue:
         try:
             return self._files.resolve(agent)
         except NotFoundError:
-            name, _, digits = agent.partition("@")
-            if len(digits) < SHORTEST_HASH:
+            named = _RELEASE.fullmatch(agent)
+            if named is None:
                 raise
-            stored = await self._store.find(name, digits.lower())
+            stored = await self._store.find(named[1], named[2].lower())
             if stored is None:
                 raise
         return self._files.admit(restore(stored, folder=self._files.folder))

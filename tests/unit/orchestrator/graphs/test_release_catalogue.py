@@ -14,6 +14,7 @@ from flotilla_orchestrator.graphs.catalogue import AgentCatalogue
 from flotilla_orchestrator.graphs.file_catalogue import FileCatalogue
 from flotilla_orchestrator.graphs.release_catalogue import ReleaseCatalogue
 from flotilla_orchestrator.stores.in_memory.release_store import InMemoryReleaseStore
+from flotilla_orchestrator.stores.release_store import StoredRelease
 
 AGENTS = Path(__file__).parents[4] / "agents"
 ADA = "name: ada\ndescription: A test.\npattern: react\nprompt: p.md\nvariables: {mood: glad}\n"
@@ -114,3 +115,15 @@ async def test_what_nobody_knows_is_not_found(tmp_path: Path, name: str) -> None
 
     with pytest.raises(NotFoundError):
         await catalogue.resolve(name)
+
+
+@pytest.mark.parametrize("agent", ["a\x00b@deadbeef", "ada@dead", "ada@nothexadecimal", "Ada@deadbeef", "@deadbeef"])
+async def test_what_names_no_release_is_not_looked_up(tmp_path: Path, agent: str) -> None:
+    class Unasked(InMemoryReleaseStore):
+        async def find(self, agent: str, hash_prefix: str) -> StoredRelease | None:
+            raise AssertionError("nobody asks")
+
+    catalogue = await opened(tmp_path, {"a.yaml": ADA, "p.md": "Be {{mood}}."}, Unasked())
+
+    with pytest.raises(NotFoundError):
+        await catalogue.resolve(agent)
