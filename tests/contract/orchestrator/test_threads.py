@@ -18,6 +18,7 @@ from fakes.run_engine import start_request
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla.orchestrator.v1 import thread_pb2
 from flotilla_common.request import acting_as, current_identity
+from google.protobuf.duration_pb2 import Duration
 
 
 async def create(service: Service, thread_id: str = "", **fields: Any) -> thread_pb2.Thread:
@@ -140,6 +141,29 @@ async def test_id_that_is_no_uuid_names_its_field(service: Service, call: Callab
     code, error = await refusal(call(service, "x"))
 
     assert (code, error.field) == (grpc.StatusCode.INVALID_ARGUMENT, "thread_id")
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 10**11, 2**62])
+async def test_span_that_nothing_lives_names_its_field(service: Service, seconds: int) -> None:
+    span = Duration(seconds=seconds)
+
+    of_thread, thread_error = await refusal(service.stub.CreateThread(pb.CreateThreadRequest(time_to_live=span)))
+    of_run, run_error = await refusal(service.stub.StartRun(start_request("Hi", time_limit=span)))
+
+    assert (of_thread, thread_error.field) == (grpc.StatusCode.INVALID_ARGUMENT, "time_to_live")
+    assert (of_run, run_error.field) == (grpc.StatusCode.INVALID_ARGUMENT, "time_limit")
+
+
+async def test_page_of_less_than_nothing_names_its_field(service: Service) -> None:
+    thread = await create(service)
+
+    refused = [
+        await refusal(service.stub.ListRuns(pb.ListRunsRequest(thread_id=thread.id, page_size=-5))),
+        await refusal(service.stub.SearchThreads(pb.SearchThreadsRequest(page_size=-5))),
+        await refusal(service.stub.ListThreadHistory(pb.ListThreadHistoryRequest(thread_id=thread.id, page_size=-5))),
+    ]
+
+    assert [(code, error.field) for code, error in refused] == [(grpc.StatusCode.INVALID_ARGUMENT, "page_size")] * 3
 
 
 async def test_agents_are_listed_with_their_tools(service: Service) -> None:

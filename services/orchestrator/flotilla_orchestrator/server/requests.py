@@ -12,6 +12,7 @@ from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla_common.errors import InvalidArgumentError
 from flotilla_common.request import current_request
 from flotilla_common.rpc.trace_context import TRACEPARENT, inject
+from google.protobuf.duration_pb2 import Duration
 from opentelemetry import trace
 
 from flotilla_orchestrator.model import Json
@@ -42,7 +43,7 @@ def read_start(request: pb.StartRunRequest) -> StartRequest:
         work=work,
         wire=request.wire,
         body_hash=request.body_hash,
-        time_limit_s=_time_limit(request),
+        time_limit_s=read_seconds(request.time_limit) if request.HasField("time_limit") else None,
         metadata=read_json(request.metadata_json, field="metadata"),
         idempotency_key=current_request().idempotency_key,
         traceparent=_traceparent(),
@@ -66,6 +67,11 @@ def read_json(text: bytes, *, field: str) -> Json:
 def read_optional_uuid(text: str, *, field: str) -> UUID | None:
     """Returns a UUID, or None for nothing."""
     return read_uuid(text, field=field) if text else None
+
+
+def read_seconds(span: Duration) -> float:
+    """Returns a span's seconds, however many they are; a timedelta has not room for all."""
+    return span.seconds + span.nanos / 1e9
 
 
 def read_page_token(token: str) -> Any:
@@ -99,15 +105,6 @@ def read_thread_page(token: str) -> tuple[datetime, UUID] | None:
         return datetime.fromisoformat(updated_at), UUID(thread_id)
     except (TypeError, ValueError) as error:
         raise _wrong("page_token", "is none of ours") from error
-
-
-def _time_limit(request: pb.StartRunRequest) -> float | None:
-    if not request.HasField("time_limit"):
-        return None
-    seconds = request.time_limit.ToTimedelta().total_seconds()
-    if seconds <= 0:
-        raise _wrong("time_limit", "must be positive")
-    return seconds
 
 
 def _traceparent() -> str | None:

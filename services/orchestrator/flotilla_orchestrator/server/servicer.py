@@ -15,6 +15,7 @@ from flotilla_orchestrator.server.requests import (
     read_json,
     read_optional_uuid,
     read_run_page,
+    read_seconds,
     read_start,
     read_thread_page,
     write_page_token,
@@ -93,7 +94,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             current_identity(),
             read_optional_uuid(request.thread_id, field="thread_id"),
             metadata=read_json(request.metadata_json, field="metadata"),
-            ttl_s=request.time_to_live.ToTimedelta().total_seconds() if lives else None,
+            ttl_s=read_seconds(request.time_to_live) if lives else None,
             may_exist=request.if_exists == pb.IF_THREAD_EXISTS_RETURN,
         )
         return pb.CreateThreadResponse(thread=thread_to_proto(thread))

@@ -10,6 +10,8 @@ from flotilla_common.errors import InvalidArgumentError
 from flotilla_orchestrator.model import CallerTool, MessageDict, RunOptions
 from flotilla_orchestrator.runs.execution.work import Resume
 
+LARGEST_PAGE = 200
+_LONGEST_S = 10 * 366 * 24 * 3600.0
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -43,6 +45,19 @@ def check_messages(messages: Sequence[MessageDict], resume: Resume | None) -> No
         raise _wrong("messages", "must not be empty")
     if resume is None and messages[-1]["type"] == "ai":
         raise _wrong("messages", "must end with a human or a tool message")
+
+
+def page_of(page_size: int, *, default: int) -> int:
+    """Returns how many a page has; 0 leaves it to us, and more than the most is the most."""
+    if page_size < 0:
+        raise _wrong("page_size", "must not be negative")
+    return min(page_size or default, LARGEST_PAGE)
+
+
+def check_span(seconds: float | None, *, field: str) -> None:
+    """Raises InvalidArgumentError for a span that is not positive, or longer than anything lives."""
+    if seconds is not None and not 0 < seconds <= _LONGEST_S:
+        raise _wrong(field, "must be positive and at most ten years")
 
 
 def _wrong(field: str, what: str, *, reason: str = "invalid_value") -> InvalidArgumentError:

@@ -13,13 +13,13 @@ from flotilla_orchestrator.model import NewRun, Run
 from flotilla_orchestrator.runs.engine import RunEngine
 from flotilla_orchestrator.runs.event_log import events
 from flotilla_orchestrator.runs.event_log.watch import RunView
-from flotilla_orchestrator.service.checks import check_messages, check_options, check_tool_names
+from flotilla_orchestrator.service.checks import check_messages, check_options, check_span, check_tool_names, page_of
 from flotilla_orchestrator.service.conversation import Conversations, StartRequest, Target
 from flotilla_orchestrator.stores.run_reader import RunReader
 from flotilla_orchestrator.stores.run_store import RunStore
 from flotilla_orchestrator.stores.thread_store import ThreadStore
 
-DEFAULT_PAGE, LARGEST_PAGE = 50, 200
+DEFAULT_PAGE = 50
 
 
 class RunService:
@@ -50,6 +50,7 @@ class RunService:
         """
         release = await self._catalogue.resolve(request.agent)
         check_options(request.work.options)
+        check_span(request.time_limit_s, field="time_limit")
         check_tool_names(request.work.options.caller_tools, release.tools)
         check_messages(request.work.messages, request.work.resume)
         target = await self._conversations.target_of(identity, request)
@@ -70,7 +71,7 @@ class RunService:
         """Returns a page of a thread's runs, newest first, and where the next one begins. Raises NotFoundError."""
         owner = {"tenant_id": identity.tenant_id, "user_id": identity.user_id}
         await self._threads.get(thread_id, **owner)
-        size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
+        size = page_of(page_size, default=DEFAULT_PAGE)
         found = await self._reader.list_runs(thread_id, **owner, before=before, limit=size + 1)
         return found[:size], found[size - 1].run_id if len(found) > size else None
 

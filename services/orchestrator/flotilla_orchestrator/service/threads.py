@@ -11,7 +11,8 @@ from flotilla_common.ids import new_id
 
 from flotilla_orchestrator.model import Json, Thread, ThreadState, ThreadStatus
 from flotilla_orchestrator.runs.checkpoints.reader import CheckpointReader
-from flotilla_orchestrator.service.runs import DEFAULT_PAGE, LARGEST_PAGE
+from flotilla_orchestrator.service.checks import check_span, page_of
+from flotilla_orchestrator.service.runs import DEFAULT_PAGE
 from flotilla_orchestrator.stores.thread_store import ThreadQuery, ThreadStore
 
 _DEFAULT_HISTORY = 20
@@ -27,7 +28,8 @@ class ThreadService:
     async def create(
         self, identity: Identity, thread_id: UUID | None, *, metadata: Json, ttl_s: float | None, may_exist: bool
     ) -> Thread:
-        """Creates a thread. Raises AlreadyExistsError."""
+        """Creates a thread. Raises AlreadyExistsError, and InvalidArgumentError for a life that is no time."""
+        check_span(ttl_s, field="time_to_live")
         return await self._threads.create(
             thread_id or new_id(),
             tenant_id=identity.tenant_id,
@@ -61,7 +63,7 @@ class ThreadService:
         page_size: int,
     ) -> tuple[Sequence[Thread], tuple[datetime, UUID] | None]:
         """Returns a page of threads, last updated first, and where the next one begins."""
-        size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
+        size = page_of(page_size, default=DEFAULT_PAGE)
         query = ThreadQuery(metadata, status, before, size + 1)
         found = await self._threads.search(query, tenant_id=identity.tenant_id, user_id=identity.user_id)
         last = found[size - 1] if len(found) > size else None
@@ -81,5 +83,5 @@ class ThreadService:
     ) -> Sequence[ThreadState]:
         """Returns a thread's checkpoints, newest first. Raises NotFoundError."""
         await self.get(identity, thread_id)
-        size = min(limit or _DEFAULT_HISTORY, LARGEST_PAGE)
+        size = page_of(limit, default=_DEFAULT_HISTORY)
         return await self._checkpoints.list_history(thread_id, tenant_id=identity.tenant_id, before=before, limit=size)
