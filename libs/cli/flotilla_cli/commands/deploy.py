@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from flotilla_cli.console import err
 from flotilla_cli.failure import CommandError
+from flotilla_cli.release.dry_run import hide_secrets
 from flotilla_cli.release.target import (
     DEFAULT_NAME,
     ContextOption,
@@ -76,8 +77,10 @@ def _rehearse(command: list[str]) -> None:
     from flotilla_cli.release.change import show_command
 
     show_command(command)
-    if exit_code := subprocess.run(command, check=False).returncode:
-        raise CommandError(f"helm refuses it (exit code {exit_code}); nothing was changed")
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(hide_secrets(done.stdout), end="")
+    if done.returncode:
+        raise CommandError(f"helm refuses it (exit code {done.returncode}); nothing was changed")
 
 
 def _require_tag(tag: str, images: list[str]) -> None:

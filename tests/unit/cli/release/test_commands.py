@@ -187,6 +187,18 @@ def test_dry_run_only_asks_the_server(flotilla: Flotilla, helm: FakeHelm) -> Non
     assert "--wait" not in call
 
 
+def test_dry_run_hides_the_secrets_that_helm_leaves(flotilla: Flotilla, helm: FakeHelm) -> None:
+    secret = "---\n# Source: a.yaml\nkind: Secret\nstringData:\n  key: hush\n"
+    job = "---\n# Source: b.yaml\nkind: Job\n"
+    rest = "MANIFEST:\n---\nkind: ConfigMap\ndata:\n  a.yaml: |\n    kind: Secret\nNOTES:\nkind: Secret\n"
+    helm.plays("upgrade", stdout=f"HOOKS:\n{secret}{job}{secret}{rest}")
+
+    done = flotilla(*DEPLOY, "--dry-run")
+
+    hidden = "---\n# Source: a.yaml\n# HIDDEN: The Secret output has been suppressed\n"
+    assert done.stdout == f"HOOKS:\n{hidden}{job}{hidden}{rest}"
+
+
 def test_an_image_tag_without_effect_is_said(flotilla: Flotilla, helm: FakeHelm, kubernetes: FakeKubernetes) -> None:
     kubernetes.put(DEPLOYMENTS, {"items": [a_deployment("gateway")]})
     helm.plays_history(revision(1, "deployed"))
