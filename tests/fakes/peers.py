@@ -71,9 +71,11 @@ class FakeTools(Peer):
     tools: dict[str, Callable[[str], str]] = field(default_factory=lambda: {"calculator": lambda args: f"={args}"})
     invoked: list[ToolInvocation] = field(default_factory=list)
     batches: int = 0
+    lists: int = 0
 
     async def list_tools(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
         self._answer()
+        self.lists += 1
         return tuple(ToolSpec(name, name, {"type": "object"}) for name in names if name in self.tools)
 
     async def invoke(

@@ -37,7 +37,10 @@ class AgentService:
 
     async def list(self) -> Sequence[AgentView]:
         """Returns all agents, ordered by name."""
-        return [await self._view(release) for release in self._catalogue.list_active()]
+        releases = self._catalogue.list_active()
+        names = sorted({name for release in releases for name in release.tools})
+        tools = await self._directory.definitions(names, with_memory=True)
+        return [AgentView(release, [tool for tool in tools if tool.name in release.tools]) for release in releases]
 
     async def get(self, name: str) -> AgentView:
         """Returns one agent. Raises NotFoundError."""
