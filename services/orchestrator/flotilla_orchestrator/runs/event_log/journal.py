@@ -43,7 +43,7 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """What one flush took from a journal: sent again as it is until it is stored or the run is lost."""
+    """What one flush took from a journal: sent again as it is until it is stored, given back, or the run is lost."""
 
     append: RunAppend
     waiters: list[asyncio.Future[None]]

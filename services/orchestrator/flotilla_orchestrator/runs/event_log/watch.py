@@ -98,7 +98,7 @@ class _Watcher:
 
 
 class RunView:
-    """One reader's view of a run: an iterator over what each flush stored, which ends after a terminal event."""
+    """One reader's view of a run: an iterator over what each flush stored, up to the log's last event."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class WatchHub:
         """Opens a view of a run's events after a sequence number; from now on it misses none.
 
         is_new: the run is accepted after this call, by this process, so that there is nothing to read yet.
-        has_ended: the run is over, so that nothing comes after what the database holds.
+        has_ended: the run is over or waits for a person, so that nothing comes after what the database holds.
         """
         watcher = _Watcher(after_sequence, has_missed=not is_new)
         if self._is_closed:
