@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from fakes.model_script import ScriptedModel, always
-from fakes.run_engine import asked, engine_rig, is_dense, read_all, read_run
+from fakes.run_engine import FAST, asked, engine_rig, is_dense, read_all, read_run
 from fakes.run_stores import Stores, stores_on_postgres
+from fakes.runs import new_run
 from fakes.servers import ServiceDatabase
+from flotilla_common.ids import new_id
 from flotilla_common.postgres import Pool
 from flotilla_orchestrator.model import RunStatus
+from flotilla_orchestrator.runs.event_log.store_calls import StoreCalls, WriterTimes
+from flotilla_orchestrator.runs.metrics import RunMetrics
+from prometheus_client import CollectorRegistry
 
 LONG = " ".join(f"w{number}" for number in range(60))
 
@@ -52,6 +58,42 @@ async def test_broken_connections_fail_no_run_and_lose_no_event(
         assert is_dense(log)
         assert "".join(event.token.text for event in log) == LONG
         assert log[-1].done.answer.content == LONG
+
+
+async def test_tables_that_are_locked_for_a_while_end_no_run(
+    stores: Stores, orchestrator_database: ServiceDatabase, tmp_path: Path
+) -> None:
+    model = ScriptedModel(always(LONG, hold_after=20))
+    times = replace(FAST, writer=WriterTimes(call_timeout_s=0.05, alone_timeout_s=0.05))
+    async with engine_rig(stores, tmp_path, model, times=times) as rig:
+        views = [await rig.start(asked(rig, "Count")) for _ in range(5)]
+        reading = asyncio.gather(*(read_all(view, timeout_s=60) for view in views))
+
+        async with await psycopg.AsyncConnection.connect(orchestrator_database.owner_url) as blocker:
+            await blocker.execute("LOCK TABLE checkpoints IN SHARE MODE")
+            model.go_on.set()
+            await asyncio.sleep(1.5)
+            await blocker.rollback()
+        logs = await reading
+
+    assert all(is_dense(log) for log in logs)
+    assert [log[-1].done.answer.content for log in logs] == [LONG] * 5
+
+
+async def test_append_without_rows_tells_whether_the_database_answers(
+    stores: Stores, orchestrator_database: ServiceDatabase
+) -> None:
+    run, owner = new_run(), new_id()
+    times = WriterTimes(call_timeout_s=0.5)
+    calls = StoreCalls(stores.runs, owner, times, RunMetrics(CollectorRegistry()), drop_expired=lambda: None)
+    await stores.runs.accept([run], owner=owner)
+
+    before = await calls.answers(run.run_id, 1)
+    async with await psycopg.AsyncConnection.connect(orchestrator_database.owner_url) as blocker:
+        await blocker.execute("LOCK TABLE checkpoints IN SHARE MODE")
+        locked = await calls.answers(run.run_id, 1)
+
+    assert (before, locked) == (True, False)
 
 
 async def test_reader_that_never_reads_holds_nothing_up(stores: Stores, tmp_path: Path) -> None:
