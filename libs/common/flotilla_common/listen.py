@@ -12,7 +12,7 @@ from flotilla_common.errors import FailedPreconditionError
 def opening(host: str, port: int) -> Iterator[str]:
     """Yields the address to listen on; raises FailedPreconditionError if the block cannot open it."""
     try:
-        yield f"{host}:{port}"
+        yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     except (OSError, RuntimeError) as exc:
         # gRPC raises a bare RuntimeError for it, http.server an OSError.
         raise FailedPreconditionError(f"cannot listen on {host}:{port}", reason="port_taken") from exc

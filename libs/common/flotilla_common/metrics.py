@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -31,6 +32,10 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
+class _ServerOnIPv6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _SilentHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Writes nothing: a scrape every few seconds is no news."""
@@ -44,7 +49,8 @@ async def serve_metrics(port: int, host: str, lifecycle: Lifecycle | None = None
     """
     app = _application(asyncio.get_running_loop(), lifecycle)
     with opening(host, port):
-        server = make_server(host, port, app, server_class=_Server, handler_class=_SilentHandler)
+        kind = _ServerOnIPv6 if ":" in host else _Server
+        server = make_server(host, port, app, server_class=kind, handler_class=_SilentHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
     thread.start()
     try:
@@ -74,13 +80,20 @@ def _answer_drain(environ: WSGIEnvironment, start_response: StartResponse, drain
     if environ["REQUEST_METHOD"] != "POST":
         start_response("405 Method Not Allowed", [*headers, ("Allow", "POST")])
         return [b"POST only\n"]
-    if not ip_address(environ["REMOTE_ADDR"]).is_loopback:
+    if not _is_loopback(environ["REMOTE_ADDR"]):
         # Whoever may scrape must not be able to switch the process off.
         start_response("403 Forbidden", headers)
         return [b"from this machine only\n"]
     is_done = drain()
     start_response("200 OK", headers)
     return [b"drained\n" if is_done else b"work is left\n"]
+
+
+def _is_loopback(address: str) -> bool:
+    known = ip_address(address)
+    # How a socket of both families names an IPv4 caller.
+    mapped = known.ipv4_mapped if isinstance(known, IPv6Address) else None
+    return (mapped or known).is_loopback
 
 
 def _drain(loop: asyncio.AbstractEventLoop, lifecycle: Lifecycle) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -91,8 +92,14 @@ async def start(variables: dict[str, str]) -> asyncio.subprocess.Process:
 
 
 @pytest.fixture
-async def running(keys: Path, signer: IdentitySigner) -> AsyncIterator[Running]:
-    process = await start(environment(keys))
+def host() -> str:
+    """Where the process listens."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+async def running(keys: Path, signer: IdentitySigner, host: str) -> AsyncIterator[Running]:
+    process = await start(environment(keys, THING_HOST=host))
     assert process.stdout is not None
     ports: dict[str, int] = {}
     while not ports:
@@ -102,6 +109,31 @@ async def running(keys: Path, signer: IdentitySigner) -> AsyncIterator[Running]:
     if process.returncode is None:
         process.kill()
     await process.communicate()
+
+
+def _has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::"])
+async def test_process_serves_both_families_and_is_drained_from_its_own_machine(running: Running) -> None:
+    await running.until_ready()
+    six_address = f"[::1]:{running.ports['port']}"
+    async with grpc.aio.insecure_channel(six_address) as six, bare_channel(running.ports["port"]) as four:
+        answers = [await running.slow(channel, 0) for channel in (six, four)]
+    async with httpx.AsyncClient() as client:
+        page = await client.get(f"http://[::1]:{running.ports['metrics_port']}/metrics")
+    said = await asyncio.to_thread(request_drain, running.ports["metrics_port"])
+
+    assert len(answers) == 2
+    assert page.status_code == 200
+    assert said == "drained"
 
 
 @pytest.mark.parametrize(
