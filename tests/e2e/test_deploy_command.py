@@ -161,7 +161,6 @@ def test_an_image_that_is_not_there_is_named_while_the_release_goes_on(operator:
         outcome = deploying.result()
         operator.note("deploy of a missing image", began)
     load.ledger.check_events(edge)
-    load.ledger.read_runs(edge)
     load.ledger.write(FOLDER / f"missing-image-{operator.helm_version}.jsonl")
 
     for refused in (meanwhile, second):
