@@ -2,8 +2,9 @@
 
 The exact count needs the model's vocabulary, which is not ours to ship and which tiktoken downloads at run time.
 Text is cut into the pieces that GPT-4's pre-tokeniser makes (a byte pair encoding never merges across them), and each
-piece is charged by its script and length with more than such a piece usually costs. `at_most` is a true bound:
-byte-level encodings never make more tokens than the text has bytes.
+piece is charged by its script and length with more than such a piece usually costs. `at_most` is a true bound, of the
+count here and of any: byte-level encodings never make more tokens than the text has bytes. `at_least` bounds the count
+that is made here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ TOOL_CALL_OVERHEAD = 8
 REPLY_OVERHEAD = 3
 """The reply's own beginning, counted once a request."""
 _CACHED_LENGTH = 8192
+_LONGEST_TOKEN = 16
+"""No piece is charged less than a token for so many characters; white space comes closest."""
 
 _PIECES = re.compile(
     r"(?P<word>[^\r\n\w]?[^\W\d_]+)|(?P<digits>\d{1,3})|(?P<marks> ?(?:[^\s\w]|_)+[\r\n]*)|(?P<space>\s+)",
@@ -29,7 +32,12 @@ _PIECES = re.compile(
 
 def count_text(text: str) -> int:
     """Returns a conservative estimate of the tokens in a text."""
-    return _count_cached(text) if len(text) <= _CACHED_LENGTH else _count(text)
+    return _count_cached(text) if len(text) <= _CACHED_LENGTH else _count_long(text)
+
+
+def at_least(text: str) -> int:
+    """Returns a lower bound of `count_text`, without looking at the text."""
+    return -(-len(text) // _LONGEST_TOKEN)
 
 
 def at_most(text: str) -> int:
@@ -47,9 +55,19 @@ def message_at_most(message: Mapping[str, Any]) -> int:
     return _charge_message(message, at_most)
 
 
+def message_at_least(message: Mapping[str, Any]) -> int:
+    """Returns a lower bound of `count_message` that takes no time."""
+    return _charge_message(message, at_least)
+
+
 def count_tools(tools: Iterable[Mapping[str, Any]]) -> int:
     """Returns the tokens that tool definitions take of the window."""
     return sum(count_text(orjson.dumps(tool).decode()) + TOOL_CALL_OVERHEAD for tool in tools)
+
+
+def tools_at_most(tools: Iterable[Mapping[str, Any]]) -> int:
+    """Returns a cheap upper bound of `count_tools`."""
+    return sum(len(orjson.dumps(tool)) + TOOL_CALL_OVERHEAD for tool in tools)
 
 
 def text_of(content: object) -> str:
@@ -69,6 +87,14 @@ def _charge_message(message: Mapping[str, Any], count: Any) -> int:
         function = call.get("function") or {}
         total += TOOL_CALL_OVERHEAD + count(function.get("name") or "") + count(function.get("arguments") or "")
     return total
+
+
+def _count_long(text: str) -> int:
+    # Kept by its hash, of 64 bits and keyed by the process: the cache holds on to no long text.
+    counted = _long_count(hash(text), len(text))
+    if not counted:
+        counted.append(_count(text))
+    return counted[0]
 
 
 def _count(text: str) -> int:
@@ -110,3 +136,9 @@ def _count_marks(marks: str) -> int:
 
 
 _count_cached = lru_cache(maxsize=2048)(_count)
+
+
+@lru_cache(maxsize=2048)
+def _long_count(digest: int, length: int) -> list[int]:
+    """Returns the place for a long text's count: empty until it is counted."""
+    return []
