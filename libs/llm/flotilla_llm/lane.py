@@ -11,11 +11,11 @@ from flotilla_common.errors import FlotillaError
 from flotilla_llm.attempt import Attempt, Operation, span_attributes
 from flotilla_llm.breaker import CircuitBreaker
 from flotilla_llm.failures import failure
+from flotilla_llm.fitting import Fitting
 from flotilla_llm.metrics import RouteMetrics
-from flotilla_llm.model import ChatReply, ChatRequest, EmbeddingReply, ReplyEnd, StreamPart
+from flotilla_llm.model import ChatReply, EmbeddingReply, ReplyEnd, StreamPart
 from flotilla_llm.openai_wire.connection import OpenAIConnection
 from flotilla_llm.routes import Route
-from flotilla_llm.trim import fit
 
 
 class Lane:
@@ -40,22 +40,24 @@ class Lane:
         """Counts a fallback."""
         self._metrics.fallbacks.inc()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamPart, None]:
+    async def stream(self, request: Fitting) -> AsyncGenerator[StreamPart, None]:
         """Yields one attempt's parts."""
-        async with self._place(), aclosing(self._connection.stream(fit(request, self.route))) as parts:
+        async with self._place():
             with self._attempt("chat") as attempt:
-                async for part in parts:
-                    if isinstance(part, ReplyEnd):
-                        attempt.ended(part.usage, part.finish_reason)
-                    elif not attempt.has_begun:
-                        attempt.begun()
-                    yield part
+                fitted = await request.to(self.route.context_window)
+                async with aclosing(self._connection.stream(fitted)) as parts:
+                    async for part in parts:
+                        if isinstance(part, ReplyEnd):
+                            attempt.ended(part.usage, part.finish_reason)
+                        elif not attempt.has_begun:
+                            attempt.begun()
+                        yield part
 
-    async def complete(self, request: ChatRequest) -> ChatReply:
+    async def complete(self, request: Fitting) -> ChatReply:
         """Returns one attempt's reply."""
         async with self._place():
             with self._attempt("chat") as attempt:
-                reply = await self._connection.complete(fit(request, self.route))
+                reply = await self._connection.complete(await request.to(self.route.context_window))
                 attempt.ended(reply.usage, reply.finish_reason)
                 return reply
 

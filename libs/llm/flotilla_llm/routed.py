@@ -11,6 +11,7 @@ from flotilla_common.errors import FlotillaError, InvalidArgumentError
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from flotilla_llm.attempts import Attempts
+from flotilla_llm.fitting import Fitting
 from flotilla_llm.lane import Lane
 from flotilla_llm.metrics import RouteMetrics, metrics_in
 from flotilla_llm.model import ChatReply, ChatRequest, EmbeddingReply, StreamPart
@@ -32,11 +33,11 @@ class RoutedModels:
 
     async def stream(self, request: ChatRequest, *, routes: Sequence[str]) -> AsyncGenerator[StreamPart, None]:
         """Yields the reply's parts; once one has left, a failure is the caller's to see, as nothing may be mixed."""
-        attempts = self._attempts(routes)
+        attempts, fitting = self._attempts(routes), Fitting(request)
         async for lane in attempts:
             has_begun = False
             try:
-                async with aclosing(lane.stream(request)) as parts:
+                async with aclosing(lane.stream(fitting)) as parts:
                     async for part in parts:
                         has_begun = True
                         yield part
@@ -48,7 +49,8 @@ class RoutedModels:
 
     async def complete(self, request: ChatRequest, *, routes: Sequence[str]) -> ChatReply:
         """Returns the first whole reply."""
-        return await self._first(routes, lambda lane: lane.complete(request))
+        fitting = Fitting(request)
+        return await self._first(routes, lambda lane: lane.complete(fitting))
 
     async def embed(self, texts: Sequence[str], *, route: str) -> EmbeddingReply:
         """Returns the route's vectors."""

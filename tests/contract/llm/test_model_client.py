@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flotilla_common.errors import DeadlineExceededError, FlotillaError, InvalidArgumentError, UnavailableError
-from flotilla_llm import ChatRequest, ModelClient, ReplyEnd, StreamPart, TextDelta
+from flotilla_llm import ChatRequest, ModelClient, ReplyEnd, StreamPart, TextDelta, tokens
 from flotilla_llm.development.server import RunningModel
 from flotilla_llm.routes import Breaker, Price, Retry, Timeouts
 from opentelemetry.sdk.trace import TracerProvider
@@ -236,6 +236,54 @@ async def test_long_conversation_is_trimmed_to_the_window(open_client: OpenClien
     reply = await models.complete(request, routes=["default"])
 
     assert reply.usage.input_tokens <= 512 - 64
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The contents that are counted exactly while the test runs."""
+    seen: list[str] = []
+    count = tokens.count_text
+
+    def count_text(text: str) -> int:
+        seen.append(text)
+        return count(text)
+
+    monkeypatch.setattr(tokens, "count_text", count_text)
+    return seen
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+async def test_retries_and_fallbacks_count_once_for_a_window(
+    open_client: OpenClient, development_model: RunningModel, counted: list[str], is_streamed: bool
+) -> None:
+    small = {"context_window": 512, "retry": Retry(attempts=3, base_delay_s=0)}
+    models = await open_client(flaky=small, steady=small)
+    history = [{"role": "user", "content": f"{number} " + "word " * 100} for number in range(4)]
+    question = {"role": "user", "content": "[[dev: tokens=3 fault=500 times=4]]"}
+    request = ChatRequest([*history, question], max_output_tokens=64)
+
+    if is_streamed:
+        await heard(models, request, ["flaky", "steady"])
+    else:
+        await models.complete(request, routes=["flaky", "steady"])
+
+    assert development_model.stats.requests == 5
+    assert counted
+    assert len(counted) == len(set(counted))
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+async def test_open_breaker_counts_nothing(open_client: OpenClient, counted: list[str], is_streamed: bool) -> None:
+    models = await open_client(default={"context_window": 256, "breaker": Breaker(failures=1, open_s=60)})
+    with pytest.raises(UnavailableError):
+        await models.complete(ask("[[dev: fault=500]]"), routes=["default"])
+    request = ChatRequest([{"role": "user", "content": "word " * 300}] * 2)
+
+    with pytest.raises(UnavailableError) as caught:
+        await (heard(models, request) if is_streamed else models.complete(request, routes=["default"]))
+
+    assert caught.value.reason == "model_circuit_open"
+    assert counted == []
 
 
 async def test_embeddings_keep_order(models: ModelClient) -> None:

@@ -1,10 +1,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flotilla_llm.model import ChatRequest
-from flotilla_llm.routes import Route
 from flotilla_llm.tokens import count_message
-from flotilla_llm.trim import fit, trim_messages
+from flotilla_llm.trim import TOKENS, Count, Measure, trim_messages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +11,13 @@ Message = Mapping[str, Any]
 
 def size(message: Message) -> int:
     return 1 + len(message.get("content") or "")
+
+
+def loosely(count: Count, slack: int = 3) -> Measure:
+    return Measure(count, lambda message: max(count(message) - slack, 0), lambda message: count(message) + slack)
+
+
+SIZE = loosely(size)
 
 
 @st.composite
@@ -44,21 +49,21 @@ def minimum(messages: list[Message]) -> int:
 
 @given(conversations(), st.integers(0, 60))
 def test_trim_never_splits_a_call_from_its_result(messages: list[Message], limit: int) -> None:
-    calls, results = answered(trim_messages(messages, limit, count=size))
+    calls, results = answered(trim_messages(messages, limit, SIZE))
 
     assert calls == results
 
 
 @given(conversations(), st.integers(0, 60))
 def test_trim_stays_within_the_limit_unless_the_minimum_does_not(messages: list[Message], limit: int) -> None:
-    kept = trim_messages(messages, limit, count=size)
+    kept = trim_messages(messages, limit, SIZE)
 
     assert sum(map(size, kept)) <= max(limit, minimum(messages))
 
 
 @given(conversations(), st.integers(0, 60))
 def test_trim_keeps_order_system_and_the_last_user_message(messages: list[Message], limit: int) -> None:
-    kept = trim_messages(messages, limit, count=size)
+    kept = trim_messages(messages, limit, SIZE)
 
     places = [next(at for at, message in enumerate(messages) if message is one) for one in kept]
     assert places == sorted(set(places))
@@ -69,7 +74,7 @@ def test_trim_keeps_order_system_and_the_last_user_message(messages: list[Messag
 
 @given(conversations())
 def test_trim_keeps_everything_that_fits(messages: list[Message]) -> None:
-    assert trim_messages(messages, sum(map(size, messages)), count=size) == messages
+    assert trim_messages(messages, sum(map(size, messages)), SIZE) == messages
     assert trim_messages(messages, sum(map(count_message, messages))) == messages
 
 
@@ -82,14 +87,69 @@ def test_trim_drops_whole_turns_oldest_first() -> None:
         {"role": "user", "content": "third"},
     ]
 
-    assert [message["content"] for message in trim_messages(messages, 18, count=size)] == ["second", "two", "third"]
+    assert [message["content"] for message in trim_messages(messages, 18, SIZE)] == ["second", "two", "third"]
 
 
-def test_fit_leaves_room_for_tools_and_reply() -> None:
-    route = Route(base_url="http://127.0.0.1:1/v1", model="m", context_window=600)
-    history = [{"role": "user", "content": "word " * 60}, {"role": "assistant", "content": "word " * 60}]
-    request = ChatRequest(messages=[*history, {"role": "user", "content": "now"}], max_output_tokens=300)
-    tool = {"type": "function", "function": {"name": "f", "description": "word " * 400, "parameters": {}}}
+def trimmed_by_counting_all(messages: list[Message], limit: int) -> list[Message]:
+    """Trims as the rules read, with an exact count of everything."""
+    system = [message for message in messages if message["role"] == "system"]
+    blocks: list[list[Message]] = []
+    for message in messages:
+        if message["role"] == "tool":
+            blocks[-1].append(message)
+        elif message["role"] != "system":
+            blocks.append([message])
+    starts = [at for at, block in enumerate(blocks) if at == 0 or block[0]["role"] == "user"]
+    turns = [blocks[start:end] for start, end in zip(starts, [*starts[1:], len(blocks)], strict=False)]
+    if not turns:
+        return system
+    *earlier, current = turns
+    kept = [*system, *(current[0] if len(current) > 1 else []), *current[-1]]
+    parts = [[message for block in turn for message in block] for turn in earlier] + current[1:-1]
+    while parts and sum(map(size, [*kept, *parts[-1]])) <= limit:
+        kept += parts.pop()
+    return [message for message in messages if any(message is one for one in kept)]
 
-    assert len(fit(request, route).messages) == 3
-    assert [m["content"] for m in fit(ChatRequest(request.messages, tools=[tool]), route).messages] == ["now"]
+
+@given(conversations(), st.integers(0, 60), st.integers(0, 40))
+def test_trim_with_bounds_is_as_trim_by_counting_all(messages: list[Message], limit: int, slack: int) -> None:
+    assert trim_messages(messages, limit, loosely(size, slack)) == trimmed_by_counting_all(messages, limit)
+
+
+@given(conversations(), st.integers(0, 60), st.integers(0, 8))
+def test_trim_counts_no_message_twice(messages: list[Message], limit: int, slack: int) -> None:
+    counted: list[int] = []
+
+    def count(message: Message) -> int:
+        counted.append(id(message))
+        return size(message)
+
+    trim_messages(messages, limit, Measure(count, SIZE.at_least, loosely(size, slack).at_most))
+
+    assert len(counted) == len(set(counted))
+
+
+def test_trim_counts_only_where_bounds_do_not_tell() -> None:
+    counted: list[str] = []
+
+    def count(message: Message) -> int:
+        counted.append(message["content"][:5])
+        return count_message(message)
+
+    measure = Measure(count, TOKENS.at_least, TOKENS.at_most)
+    large = "large " * 10_000
+    question = {"role": "user", "content": "question"}
+    earlier = [
+        {"role": "user", "content": "older " * 10_000},
+        {"role": "assistant", "content": "answer"},
+        {"role": "user", "content": "newer"},
+    ]
+
+    assert trim_messages([{"role": "system", "content": large}, question], 100, measure) != []
+    assert counted == []
+    assert trim_messages([*earlier, question], 200_000, measure) == [*earlier, question]
+    assert counted == []
+    assert trim_messages([*earlier, question], 100, measure) == [earlier[2], question]
+    assert counted == ["quest", "newer"]
+    assert trim_messages([*earlier, {"role": "user", "content": large}], 100, measure) != []
+    assert counted == ["quest", "newer"]
