@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
 
 from flotilla_common.migrations import latest_version, require_schema
 from flotilla_common.postgres import Pool, open_pool
+from flotilla_common.sweeps import Sweep, SweepMetrics, sweeping
 from flotilla_llm import ModelClient
 from prometheus_client import REGISTRY, CollectorRegistry
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -25,7 +25,6 @@ from flotilla_orchestrator.runs.engine import RunEngine
 from flotilla_orchestrator.runs.execution.thread_states import ThreadStates
 from flotilla_orchestrator.runs.execution.toolbox import ToolDirectory
 from flotilla_orchestrator.runs.lease import OpenStore
-from flotilla_orchestrator.runs.loops import background, every
 from flotilla_orchestrator.runs.metrics import RunMetrics
 from flotilla_orchestrator.runs.process import EnginePeers, EngineStores, open_engine
 from flotilla_orchestrator.server.servicer import OrchestratorServicer
@@ -66,8 +65,8 @@ class Stores:
     threads: ThreadStore
     checkpoints: Callable[[UUID], CheckpointStore]
     releases: ReleaseStore
-    sweep: Callable[[], Awaitable[object]]
-    """Deletes what is due."""
+    sweeps: Sequence[Sweep]
+    """Delete what is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,9 @@ class Orchestrator:
 
 
 @asynccontextmanager
-async def open_postgres_stores(settings: OrchestratorSettings) -> AsyncIterator[Stores]:
+async def open_postgres_stores(
+    settings: OrchestratorSettings, *, registry: CollectorRegistry = REGISTRY
+) -> AsyncIterator[Stores]:
     """Opens the stores on two pools: one that sees a tenant at a time, and one that sees them all.
 
     Raises FailedPreconditionError when the schema is older than this code.
@@ -90,7 +91,7 @@ async def open_postgres_stores(settings: OrchestratorSettings) -> AsyncIterator[
         open_pool(read_by_index(url), min_size=least, max_size=most, system=True, plans_once=True) as system,
     ):
         await require_schema(system, "orchestrator", latest_version("flotilla_orchestrator"))
-        yield stores_on(tenants, system)
+        yield stores_on(tenants, system, registry)
 
 
 def read_by_index(url: str | SecretStr) -> SecretStr:
@@ -104,7 +105,7 @@ def read_by_index(url: str | SecretStr) -> SecretStr:
     return SecretStr(make_conninfo("", **{**given, "options": options}))
 
 
-def stores_on(tenants: Pool, system: Pool) -> Stores:
+def stores_on(tenants: Pool, system: Pool, registry: CollectorRegistry) -> Stores:
     """Returns the stores on two pools."""
     return Stores(
         runs=PostgresRunStore(system),
@@ -113,7 +114,7 @@ def stores_on(tenants: Pool, system: Pool) -> Stores:
         threads=PostgresThreadStore(tenants),
         checkpoints=lambda tenant_id: PostgresCheckpointStore(system, tenant_id),
         releases=PostgresReleaseStore(system),
-        sweep=Janitor(system).sweep,
+        sweeps=Janitor(system, SweepMetrics(registry)).sweeps,
     )
 
 
@@ -152,7 +153,7 @@ async def open_orchestrator(
             metrics=metrics,
             times=settings.engine_times(),
         ) as engine,
-        background({"janitor": partial(every, settings.janitor_interval_s, stores.sweep)}),
+        sweeping(stores.sweeps, interval_s=settings.janitor_interval_s),
     ):
         runs = RunService(
             catalogue=catalogue,

@@ -62,12 +62,7 @@ async def opened(folder: Path, model: ScriptedModel, peers: Peers) -> AsyncItera
     async def lease_store() -> AsyncIterator[RunStore]:
         yield LoopBound(stores.runs, loop)
 
-    async def nothing() -> None:
-        """Sweeps nothing."""
-
-    kept = Stores(
-        stores.runs, stores.reader, stores.events, stores.threads, stores.checkpoints, stores.releases, nothing
-    )
+    kept = Stores(stores.runs, stores.reader, stores.events, stores.threads, stores.checkpoints, stores.releases, ())
     (folder / "agents").mkdir()
     async with open_orchestrator(
         settings_in(folder),

@@ -11,7 +11,17 @@ import psycopg
 import pytest
 from fakes.servers import ServiceDatabase
 from flotilla_common.postgres import Connection, Pool
-from flotilla_orchestrator.stores.statements import accept, append, checkpoints, finish, leases, outbox, retention, runs
+from flotilla_orchestrator.stores.statements import (
+    accept,
+    append,
+    checkpoints,
+    finish,
+    leases,
+    outbox,
+    retention,
+    runs,
+    threads,
+)
 from psycopg.pq import ExecStatus
 
 ON_LEASES_AND_OUTBOX = {
@@ -40,6 +50,10 @@ BUSY = {
     "find checkpoint": checkpoints.FIND.format(conditions=checkpoints.CONDITIONS["thread_id"]),
     "old events": retention.RUNS_WITH_OLD_EVENTS,
     "old keys": retention.FREE_OLD_KEYS,
+    "events of old runs": retention.DELETE_EVENTS,
+    "expired threads": retention.EXPIRED_THREADS,
+    "busy threads": retention.BUSY_THREADS,
+    **{f"delete threads {number}": statement for number, statement in enumerate(threads.DELETE)},
 }
 FIRST_COLUMNS = """
 SELECT c.relname, a.attname FROM pg_index i

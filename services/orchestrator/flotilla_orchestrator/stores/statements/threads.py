@@ -45,10 +45,15 @@ LOCK = f"SELECT t.thread_id FROM threads t WHERE {_MINE} FOR UPDATE"  # noqa: S6
 
 IS_BUSY = "SELECT run_id FROM runs WHERE thread_id = ANY(%(thread_ids)s) AND status <= 1"
 
-# The usage ledger stays, and so does the outbox.
+_RUNS = "run_id = ANY(ARRAY(SELECT run_id FROM runs WHERE thread_id = ANY(%(thread_ids)s)))"
+
+# The usage ledger stays, and so does the outbox. Runs are locked before their events, as the sweep of old events does,
+# so that the two never wait for each other. An array, because a plan that does not know how many runs there are would
+# join all events.
 DELETE = (
-    "DELETE FROM leases l USING runs r WHERE l.run_id = r.run_id AND r.thread_id = ANY(%(thread_ids)s)",
-    "DELETE FROM events e USING runs r WHERE e.run_id = r.run_id AND r.thread_id = ANY(%(thread_ids)s)",
+    "SELECT run_id FROM runs WHERE thread_id = ANY(%(thread_ids)s) ORDER BY run_id FOR UPDATE",
+    f"DELETE FROM leases WHERE {_RUNS}",  # noqa: S608 - composed of constants
+    f"DELETE FROM events WHERE {_RUNS}",  # noqa: S608 - composed of constants
     "DELETE FROM runs WHERE thread_id = ANY(%(thread_ids)s)",
     "DELETE FROM checkpoint_writes WHERE thread_id = ANY(%(thread_ids)s)",
     "DELETE FROM checkpoints WHERE thread_id = ANY(%(thread_ids)s)",
