@@ -34,6 +34,7 @@ async def test_process_serves_calculates_and_stops(database: Callable[[str], Ser
 
     assert response.results[0].content == "399.33"
     assert 'flotilla_tool_calls_total{outcome="succeeded",tool="calculator"} 1.0' in metrics
+    assert 'flotilla_sweep_deleted_total{kind="results"} 0.0' in metrics
     assert status == 0
 
 
