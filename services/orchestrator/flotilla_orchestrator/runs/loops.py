@@ -42,10 +42,3 @@ async def keep_running(name: str, loop: Loop) -> None:
         except Exception:  # noqa: BLE001 - a loop that ends would silently end what the process promises
             _log.exception("a background loop begins again", extra={"loop": name})
         await asyncio.sleep(_PAUSE_S)
-
-
-async def every(interval_s: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Does something again and again."""
-    while True:
-        await asyncio.sleep(interval_s)
-        await work()
