@@ -6,7 +6,7 @@ BIN := .venv/bin
 OURS := flotilla-protos flotilla-common flotilla-llm flotilla-cli flotilla-gateway flotilla-orchestrator flotilla-memory flotilla-tool flotilla-evaluator
 SERVICES := gateway orchestrator memory tool evaluator
 PACKAGES := libs/protos libs/common libs/llm services/gateway services/orchestrator services/memory services/tool services/evaluator libs/cli
-CODE := libs services tests
+CODE := libs services tests benchmarks
 
 .PHONY: help
 help: ## Print this menu

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 
 SETTLE_S = 0.25
 """How long clients get to notice NOT_SERVING before an idle process counts as drained; they need about 5 ms."""
+_STOP_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -117,3 +118,13 @@ async def termination(lifecycle: Lifecycle) -> AsyncIterator[asyncio.Event]:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def stop_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels tasks until all have ended."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # Again and again: until Python 3.12 `asyncio.wait_for`, which psycopg waits with, may swallow a cancellation.
+        _, pending = await asyncio.wait(pending, timeout=_STOP_S)

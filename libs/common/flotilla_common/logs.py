@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -72,15 +71,16 @@ class GroupedLinesHandler(logging.StreamHandler[TextIO]):
 
     def flush(self) -> None:
         """Writes what waits."""
-        with self.lock or nullcontext():
-            waiting, self._waiting, self._flushed_by = self._waiting, [], None
-            if not waiting:
-                return
-            try:
+        self.acquire()
+        waiting, self._waiting, self._flushed_by = self._waiting, [], None
+        try:
+            if waiting:
                 self.stream.write("".join(map(self._line, waiting)))
                 self.stream.flush()
-            except Exception:  # noqa: BLE001 - as every handler of the library: the work goes on without its lines
-                self.handleError(waiting[-1])
+        except Exception:  # noqa: BLE001 - as every handler of the library: the work goes on without its lines
+            self.handleError(waiting[-1])
+        finally:
+            self.release()
 
     def _line(self, record: logging.LogRecord) -> str:
         try:

@@ -14,11 +14,12 @@ from functools import partial
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from flotilla_common.errors import FlotillaError
+from flotilla_common.lifecycle import stop_tasks
 from flotilla_common.postgres import Connection, Pool, map_database_errors, system_transaction
 
 FROM_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', '30s', true)"
-_RETRY_S, _STOP_S = 5.0, 0.5
+_RETRY_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -143,7 +144,7 @@ async def sweeping(sweeps: Iterable[Sweep], *, interval_s: float) -> AsyncIterat
     try:
         yield
     finally:
-        await _stop(tasks)
+        await stop_tasks(tasks)
 
 
 @asynccontextmanager
@@ -153,12 +154,3 @@ async def sweep_transaction(pool: Pool) -> AsyncIterator[Connection]:
         async with system_transaction(pool) as connection:
             await connection.execute(_STATEMENT_TIMEOUT)
             yield connection
-
-
-async def _stop(tasks: Iterable[asyncio.Task[None]]) -> None:
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        # Again and again: until Python 3.12 `asyncio.wait_for`, which psycopg waits with, may swallow a cancellation.
-        _, pending = await asyncio.wait(pending, timeout=_STOP_S)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
+from contract.llm.provider import provider
 from flotilla_common.errors import FailedPreconditionError, UnavailableError
 from flotilla_llm import ChatRequest, ReplyEnd, TextDelta, ToolCallDelta
 from prometheus_client import CollectorRegistry
@@ -18,23 +19,15 @@ HELLO = ChatRequest(messages=[{"role": "user", "content": "Hello"}], max_output_
 
 
 @asynccontextmanager
-async def provider(body: bytes, seen: list[web.Request | dict[str, Any]], kind: str) -> AsyncIterator[str]:
+async def fixed_provider(body: bytes, seen: list[web.Request | dict[str, Any]], kind: str) -> AsyncIterator[str]:
     """A server that gives one fixed answer and keeps what it was asked."""
 
     async def answer(request: web.Request) -> web.Response:
         seen.extend([request, orjson.loads(await request.read())])
         return web.Response(body=body, content_type=kind)
 
-    app = web.Application()
-    app.router.add_post("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/openai"
-    finally:
-        await runner.cleanup()
+    async with provider(answer) as base_url:
+        yield base_url
 
 
 def events(*chunks: object, end: bytes = b"data: [DONE]\n\n") -> bytes:
@@ -46,7 +39,7 @@ def delta(finish_reason: str | None = None, **fields: object) -> dict[str, objec
 
 
 async def streamed(open_client: OpenClient, body: bytes, **route: Any) -> list[Any]:
-    async with provider(body, [], "text/event-stream") as base_url:
+    async with fixed_provider(body, [], "text/event-stream") as base_url:
         models = await open_client(default={"base_url": base_url, **route})
         return [part async for part in models.stream(HELLO, routes=["default"])]
 
@@ -116,7 +109,7 @@ async def test_nonsense_event_is_a_bad_reply(open_client: OpenClient, chunk: obj
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"choices":[7]}', b"[]"])
 async def test_nonsense_reply_is_a_bad_reply(open_client: OpenClient, body: bytes) -> None:
-    async with provider(body, [], "application/json") as base_url:
+    async with fixed_provider(body, [], "application/json") as base_url:
         models = await open_client(default={"base_url": base_url})
         with pytest.raises(UnavailableError) as caught:
             await models.complete(HELLO, routes=["default"])
@@ -126,7 +119,7 @@ async def test_nonsense_reply_is_a_bad_reply(open_client: OpenClient, body: byte
 
 async def test_route_decides_how_the_request_looks(open_client: OpenClient) -> None:
     seen: list[Any] = []
-    async with provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
+    async with fixed_provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
         models = await open_client(
             default={
                 "base_url": base_url + "/",
@@ -145,7 +138,7 @@ async def test_route_decides_how_the_request_looks(open_client: OpenClient) -> N
             pass
 
     request, body = seen
-    assert request.path == "/openai/chat/completions"
+    assert request.path == "/v1/chat/completions"
     assert dict(request.query) == {"api-version": "2024-10-21"}
     assert request.headers["api-key"] == "k"
     assert "Authorization" not in request.headers
@@ -161,7 +154,7 @@ async def test_route_decides_how_the_request_looks(open_client: OpenClient) -> N
 
 async def test_key_is_a_bearer_token_and_a_keyless_route_sends_none(open_client: OpenClient) -> None:
     seen: list[Any] = []
-    async with provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
+    async with fixed_provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
         models = await open_client(keyed={"base_url": base_url, "api_key": "k"}, keyless={"base_url": base_url})
         for route in ("keyed", "keyless"):
             async for _ in models.stream(HELLO, routes=[route]):
@@ -182,7 +175,7 @@ async def test_key_that_cannot_be_read_is_refused_credentials_logged_and_counted
     file = tmp_path / "key"
     if content is not None:
         file.write_bytes(content)
-    async with provider(events(delta("stop", content="Hi")), [], "text/event-stream") as base_url:
+    async with fixed_provider(events(delta("stop", content="Hi")), [], "text/event-stream") as base_url:
         models = await open_client(keyed={"base_url": base_url, "api_key_file": file}, keyless={"base_url": base_url})
 
         with pytest.raises(FailedPreconditionError) as caught:
@@ -201,7 +194,7 @@ async def test_key_that_cannot_be_read_is_refused_credentials_logged_and_counted
 
 async def test_key_that_can_be_read_again_is_used(open_client: OpenClient, tmp_path: Path) -> None:
     seen: list[Any] = []
-    async with provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
+    async with fixed_provider(events(delta("stop", content="Hi")), seen, "text/event-stream") as base_url:
         models = await open_client(default={"base_url": base_url, "api_key_file": tmp_path / "key"})
         with pytest.raises(FailedPreconditionError):
             [part async for part in models.stream(HELLO, routes=["default"])]

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
+from contract.llm.provider import Handler, provider
 from flotilla_common.errors import FlotillaError
 from flotilla_llm import ChatRequest, ModelClient, ReplyEnd
 from flotilla_llm.openai_wire import problems
@@ -16,26 +16,10 @@ from flotilla_llm.routes import Retry, Timeouts
 from prometheus_client import CollectorRegistry
 
 OpenClient = Callable[..., Any]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HELLO = ChatRequest(messages=[{"role": "user", "content": "count from 1 to 3"}])
 ONCE = Retry(attempts=1)
 MEBIBYTE = b" " * 1024 * 1024
-
-
-@asynccontextmanager
-async def provider(handler: Handler) -> AsyncIterator[str]:
-    """A server that answers every request by the handler, which ends when its client hangs up."""
-    app = web.Application()
-    app.router.add_post("/{path:.*}", handler)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
 
 
 def stalling(status: int, body: bytes = b"", **headers: str) -> Handler:

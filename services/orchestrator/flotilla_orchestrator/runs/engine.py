@@ -12,6 +12,7 @@ from functools import partial
 from uuid import UUID
 
 from flotilla_common.errors import ResourceExhaustedError, UnavailableError
+from flotilla_common.lifecycle import stop_tasks
 
 from flotilla_orchestrator.graphs.catalogue import Release
 from flotilla_orchestrator.model import NewRun, OwnedRun, Run, RunStatus
@@ -24,7 +25,6 @@ from flotilla_orchestrator.runs.execution.stop import StopReason, StopSignal
 from flotilla_orchestrator.runs.execution.work import RunWork
 from flotilla_orchestrator.runs.handback import ActiveRun, HandBack, wait_for_tasks
 from flotilla_orchestrator.runs.lease import LeaseKeeper
-from flotilla_orchestrator.runs.loops import stop_tasks
 from flotilla_orchestrator.stores.run_store import RunStore
 
 _log = logging.getLogger(__name__)

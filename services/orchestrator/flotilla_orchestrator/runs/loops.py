@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+
+from flotilla_common.lifecycle import stop_tasks
 
 Loop = Callable[[], Awaitable[None]]
 
@@ -22,16 +24,6 @@ async def background(loops: Mapping[str, Loop]) -> AsyncIterator[None]:
         yield
     finally:
         await stop_tasks(tasks)
-
-
-async def stop_tasks(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancels tasks until all have ended."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        # Again and again: until Python 3.12 `asyncio.wait_for`, which psycopg waits with, may swallow a cancellation.
-        _, pending = await asyncio.wait(pending, timeout=_PAUSE_S)
 
 
 async def keep_running(name: str, loop: Loop) -> None:

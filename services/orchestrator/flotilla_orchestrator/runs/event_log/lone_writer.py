@@ -60,7 +60,7 @@ class LoneWriter:
             try:
                 await self._try(entry)
             except UnavailableError:
-                pass  # An outage, which is nobody's fault.
+                """An outage, which is nobody's fault."""
             except (DeadlineExceededError, TimeoutError):
                 timeouts += await self._calls.answers(entry.journal.run_id, entry.journal.epoch)
             else:
