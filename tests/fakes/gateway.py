@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from flotilla_common.identity import IdentitySigner, generate_key_pair
@@ -21,7 +22,7 @@ from flotilla_gateway.auth.credentials import KeyHasher, mint_key, prefix_of
 from flotilla_gateway.clients.memory import GrpcMemories
 from flotilla_gateway.clients.orchestrator import GrpcOrchestrator
 from flotilla_gateway.clients.tool import GrpcTools
-from flotilla_gateway.limits.shared import Limiter
+from flotilla_gateway.limits.shared import Answer, Limiter
 from flotilla_gateway.limits.window import LocalLimiter, Verdict
 from flotilla_gateway.middleware.body import Bounds
 from flotilla_gateway.model import DEFAULT_TENANT_ID, ApiKey, AuditEntry, Scope, StoredKey
@@ -66,6 +67,9 @@ class AloneLimiter:
 
     async def take(self, key: str, *, per_minute: int) -> Verdict:
         return self._local.take(key, per_minute=per_minute)
+
+    async def ask(self, key: str, *, per_minute: int) -> Answer:
+        return partial(self.take, key, per_minute=per_minute)
 
 
 @dataclass

@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
@@ -19,6 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 from flotilla_gateway.limits.window import SECONDS_KEPT, LocalLimiter, Verdict
 
 logger = logging.getLogger(__name__)
+ValueT = TypeVar("ValueT")
 
 _REJECTED = Counter("flotilla_gateway_rate_limited_total", "Requests refused because their key's limit was spent.")
 _LOCAL = Counter(
@@ -59,11 +61,19 @@ return verdicts
 _WINDOW_SHA = hashlib.sha1(_WINDOW.encode(), usedforsecurity=False).hexdigest()
 
 
+Answer: TypeAlias = Callable[[], Awaitable[Verdict]]
+"""Waits for what a limiter was asked."""
+
+
 class Limiter(Protocol):
     """Counts requests of a key against its limit."""
 
     async def take(self, key: str, *, per_minute: int) -> Verdict:
         """Counts one request and says whether it may pass."""
+        ...
+
+    async def ask(self, key: str, *, per_minute: int) -> Answer:
+        """Counts one request; returns as soon as the question is on its way, for who has other work meanwhile."""
         ...
 
 
@@ -73,6 +83,7 @@ class _Question:
 
     key: str
     per_minute: int
+    sent: asyncio.Future[None]
     verdict: asyncio.Future[Verdict | None]
     """None when Redis did not say."""
 
@@ -109,20 +120,27 @@ class SharedLimiter:
 
     async def take(self, key: str, *, per_minute: int) -> Verdict:
         """Counts one request and says whether it may pass."""
-        verdict = await self._take_shared(key, per_minute) or self._take_local(key, per_minute)
+        return await (await self.ask(key, per_minute=per_minute))()
+
+    async def ask(self, key: str, *, per_minute: int) -> Answer:
+        """Counts one request; returns as soon as the question is on its way, for who has other work meanwhile."""
+        question: _Question | None = None
+        if self._clock() >= self._resting_until:
+            loop = asyncio.get_running_loop()
+            question = _Question(key, per_minute, loop.create_future(), loop.create_future())
+            self._waiting.append(question)
+            if self._asking is None:
+                # A task of its own: whoever asked first may go away before the others have their answer.
+                self._asking = asyncio.create_task(self._ask(), name="rate limits")
+                await question.sent
+        return partial(self._verdict, question, key, per_minute)
+
+    async def _verdict(self, question: _Question | None, key: str, per_minute: int) -> Verdict:
+        shared = None if question is None else await question.verdict
+        verdict = shared or self._take_local(key, per_minute)
         if not verdict.is_allowed:
             _REJECTED.inc()
         return verdict
-
-    async def _take_shared(self, key: str, per_minute: int) -> Verdict | None:
-        if self._clock() < self._resting_until:
-            return None
-        question = _Question(key, per_minute, asyncio.get_running_loop().create_future())
-        self._waiting.append(question)
-        if self._asking is None:
-            # A task of its own: whoever asked first may go away before the others have their answer.
-            self._asking = asyncio.create_task(self._ask(), name="rate limits")
-        return await question.verdict
 
     async def _ask(self) -> None:
         """Asks for all who wait, until nobody does."""
@@ -156,18 +174,20 @@ class SharedLimiter:
         limits = [question.per_minute for question in batch]
         arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, *limits]
         try:
-            return await self._call("EVALSHA", _WINDOW_SHA, *arguments)
+            return await self._call(batch, "EVALSHA", _WINDOW_SHA, *arguments)
         except NoScriptError:
-            return await self._call("EVAL", _WINDOW, *arguments)
+            return await self._call(batch, "EVAL", _WINDOW, *arguments)
         except RedisConnectionError:
             # It may have been closed while nobody asked; a new one tells whether Redis is there.
-            return await self._call("EVAL", _WINDOW, *arguments)
+            return await self._call(batch, "EVAL", _WINDOW, *arguments)
 
-    async def _call(self, *command: str | int) -> Any:
+    async def _call(self, batch: Sequence[_Question], *command: str | int) -> Any:
         # The client's own way asks its pool, its retries and two timers for every command, which costs more than Redis.
         if self._connection is None:
             self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # a decorator hides it
         await self._connection.send_command(*command)
+        for question in batch:
+            _settle(question.sent, None)
         return await self._connection.read_response()
 
     def _take_local(self, key: str, per_minute: int) -> Verdict:
@@ -176,6 +196,11 @@ class SharedLimiter:
 
 
 def _answer(question: _Question, verdict: Verdict | None) -> None:
+    _settle(question.sent, None)
+    _settle(question.verdict, verdict)
+
+
+def _settle(future: asyncio.Future[ValueT], value: ValueT) -> None:
     # Who has gone away meanwhile has cancelled it.
-    if not question.verdict.done():
-        question.verdict.set_result(verdict)
+    if not future.done():
+        future.set_result(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from flotilla_common.errors import PermissionDeniedError, ResourceExhaustedError, UnauthenticatedError
@@ -48,24 +50,37 @@ class Door:
         Raises UnauthenticatedError, PermissionDeniedError when the credential lacks the scope, and
         ResourceExhaustedError when its limit is spent.
         """
+        async with self.admitting(scope, needed) as caller:
+            return caller
+
+    @asynccontextmanager
+    async def admitting(self, scope: AsgiScope, needed: Scope) -> AsyncIterator[Caller]:
+        """Yields the caller while their limit is asked, for work that changes nothing; whatever `admit` raises.
+
+        A spent limit is told at the end, before anything that went wrong with the work.
+        """
         origin = origin_of(scope)
         principal = await self._authenticator.authenticate(_credential(scope), origin)
-        await self._count(scope, principal)
+        per_minute = principal.requests_per_minute or self._requests_per_minute
+        answer = await self._limiter.ask(str(principal.credential_id), per_minute=per_minute)
         if not principal.may(needed):
+            _heed(scope, await answer())
             await self._audit.append(_denied(principal, needed, scope["path"], origin))
             raise PermissionDeniedError(f"This needs an API key with the scope {needed}.", reason="scope_missing")
-        return Caller(principal, origin)
+        try:
+            yield Caller(principal, origin)
+        finally:
+            _heed(scope, await answer())
 
-    async def _count(self, scope: AsgiScope, principal: Principal) -> None:
-        per_minute = principal.requests_per_minute or self._requests_per_minute
-        verdict = await self._limiter.take(str(principal.credential_id), per_minute=per_minute)
-        scope["state"]["reply_headers"] += _limit_headers(verdict)
-        if not verdict.is_allowed:
-            raise ResourceExhaustedError(
-                f"Rate limit reached: {verdict.limit} requests a minute.",
-                reason="rate_limit_exceeded",
-                retry_after_s=verdict.retry_after_s,
-            )
+
+def _heed(scope: AsgiScope, verdict: Verdict) -> None:
+    scope["state"]["reply_headers"] += _limit_headers(verdict)
+    if not verdict.is_allowed:
+        raise ResourceExhaustedError(
+            f"Rate limit reached: {verdict.limit} requests a minute.",
+            reason="rate_limit_exceeded",
+            retry_after_s=verdict.retry_after_s,
+        )
 
 
 def origin_of(scope: AsgiScope) -> Origin:

@@ -48,13 +48,13 @@ class ChatCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        caller = await self._door.admit(scope, model.Scope.CHAT)
-        parsed = parse_json((await receive())["body"])
-        refuse_unsupported(parsed)
-        chat = validated(ChatCompletionRequest, parsed)
-        key = _idempotency_key(scope)
-        identity = caller.serve_as(chat.user, idempotency_key=key)
-        request = start_run_request(chat, parsed, user_id=identity.user_id, thread_header=header(scope, b"x-thread-id"))
+        async with self._door.admitting(scope, model.Scope.CHAT) as caller:
+            parsed = parse_json((await receive())["body"])
+            refuse_unsupported(parsed)
+            chat = validated(ChatCompletionRequest, parsed)
+            key = _idempotency_key(scope)
+            user_id = caller.serve_as(chat.user, idempotency_key=key).user_id
+            request = start_run_request(chat, parsed, user_id=user_id, thread_header=header(scope, b"x-thread-id"))
         cancels = _cancels_when_gone(chat, has_key=key is not None)
         follower = RunFollower(self._orchestrator, self._patience)
         reply = self._reply(scope, send, chat, request, follower)
