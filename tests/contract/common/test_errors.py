@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from contract.common.peer import IDENTITY, Peer, Serve, Transport
+from contract.common.peer import IDENTITY, Peer, Serve, Transport, until
 from flotilla_common import errors
 from flotilla_common.errors import FlotillaError
 from flotilla_common.request import acting_as
@@ -104,7 +104,11 @@ async def test_callers_fault_is_logged_at_info_without_traceback(
     with pytest.raises(AioRpcError):
         await call(peer, "Unary")
 
-    (record,) = [record for record in caplog.records if record.name == "flotilla.access"]
+    def lines() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == "flotilla.access"]
+
+    await until(lambda: bool(lines()))
+    (record,) = lines()
     assert (record.levelno, record.exc_info) == (logging.INFO, None)
     assert (record.__dict__["code"], record.__dict__["reason"]) == ("NOT_FOUND", "thread_unknown")
     assert not [record for record in caplog.records if record.levelno > logging.INFO]

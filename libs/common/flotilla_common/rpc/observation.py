@@ -35,9 +35,8 @@ class MethodObserver:
         """Counts a call in."""
         self._in_flight.inc()
 
-    def end(self, call: ServedCall) -> None:
+    def end(self, call: ServedCall, elapsed_s: float) -> None:
         """Counts a call out, logs it and ends its span."""
-        elapsed_s = call.elapsed_s()
         span = call.span.get_span_context()
         self._in_flight.dec()
         self._count(call.code)

@@ -137,7 +137,9 @@ class ServedMethod:
             return await self._answered(call, run)
         finally:
             self._work.end()
-            self._observer.end(call)
+            # The answer leaves with the loop's next turn; what is noted about it waits for the turn after that.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._observer.end, call, call.elapsed_s())
 
     async def _answered(self, call: ServedCall, run: Callable[[], Awaitable[Any]]) -> Any:
         try:
