@@ -219,4 +219,4 @@ def test_the_public_keys_belong_to_the_private_ones(development: list[Manifest],
         for half in ("key", "pub"):
             (tmp_path / f"{issuer}.{half}").write_text(pair[f"{issuer}.{half}"])
         private = keys_module.read_private_key(tmp_path / f"{issuer}.key")
-        assert private.public_key() == keys_module.read_public_key(tmp_path / f"{issuer}.pub")
+        assert private.verify_key == keys_module.read_public_key(tmp_path / f"{issuer}.pub")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from nacl.signing import SigningKey, VerifyKey
 
 
 def generate_key_pair(private_file: Path, public_file: Path) -> None:
@@ -28,20 +29,20 @@ def generate_key_pair(private_file: Path, public_file: Path) -> None:
     public_file.write_bytes(public)
 
 
-def read_private_key(file: Path) -> Ed25519PrivateKey:
+def read_private_key(file: Path) -> SigningKey:
     """Reads a private key; raises ValueError if the file holds anything but an Ed25519 key."""
     key = load_pem_private_key(file.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{file.name} is not an Ed25519 private key")
-    return key
+    return SigningKey(key.private_bytes_raw())
 
 
-def read_public_key(file: Path) -> Ed25519PublicKey:
+def read_public_key(file: Path) -> VerifyKey:
     """Reads a public key; raises ValueError if the file holds anything but an Ed25519 key."""
     key = load_pem_public_key(file.read_bytes())
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError(f"{file.name} is not an Ed25519 public key")
-    return key
+    return VerifyKey(key.public_bytes_raw())
 
 
 def fingerprint(files: Iterable[Path]) -> tuple[tuple[int, int, int] | None, ...]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import orjson
 
+from flotilla_common.identity.ed25519 import encode
 from flotilla_common.identity.keys import fingerprint, read_private_key
 from flotilla_common.identity.model import Identity
-from flotilla_common.identity.token import ALGORITHM, ISSUERS, JWS, LIFETIME_S, to_claims
+from flotilla_common.identity.token import ISSUERS, LIFETIME_S, to_claims
 
 CACHED_TOKENS = 4096
 RECHECK_S = 1.0
@@ -38,7 +39,7 @@ class IdentitySigner:
         if cached is not None and now < cached[1]:
             return cached[0]
         claims = to_claims(identity, issuer=self._issuer, audience=audience, issued_at=int(now))
-        token = JWS.encode(orjson.dumps(claims), self._key, algorithm=ALGORITHM)
+        token = encode(orjson.dumps(claims), self._key)
         self._remember((identity, audience), token, now)
         return token
 

@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from jwt.api_jws import PyJWS
-
+from flotilla_common.identity.ed25519 import ALGORITHM
 from flotilla_common.identity.model import Identity
 
-ALGORITHM = "EdDSA"
 HEADER = {"alg": ALGORITHM, "typ": "JWT"}
-JWS = PyJWS(algorithms=[ALGORITHM])
-"""Signs and verifies. The claims are read and checked here: PyJWT's own way parses every token twice."""
 LIFETIME_S = 60
 ISSUERS = ("gateway", "orchestrator")
 """Who may vouch for a caller: the door, and for a run that outlives its request, the orchestrator."""

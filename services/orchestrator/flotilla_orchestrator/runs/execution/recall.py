@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from flotilla_common.errors import FlotillaError
@@ -43,7 +43,8 @@ class Recall:
         return asyncio.create_task(self._ask(run, question, thread_id=None if work.is_stateless else run.thread_id))
 
     async def _ask(self, run: NewRun | OwnedRun, question: str, *, thread_id: UUID | None) -> str:
-        with acting_as(identity_of(run), request_id=str(run.run_id)):
+        # Not for the run but for the person: the same token serves their next question, too.
+        with acting_as(person_of(run), request_id=str(run.run_id)):
             try:
                 found = await self.memory.load_context(question, thread_id=thread_id, timeout_s=self.timeout_s)
             except FlotillaError as error:
@@ -54,8 +55,13 @@ class Recall:
 
 
 def identity_of(run: NewRun | OwnedRun) -> Identity:
+    """Returns whom a run acts for, and that it is this run."""
+    return replace(person_of(run), run_id=run.run_id)
+
+
+def person_of(run: NewRun | OwnedRun) -> Identity:
     """Returns whom a run acts for."""
-    return Identity(run.tenant_id, run.user_id, remembers=run.remembers, run_id=run.run_id)
+    return Identity(run.tenant_id, run.user_id, remembers=run.remembers)
 
 
 def as_text(found: Recollection) -> str:
