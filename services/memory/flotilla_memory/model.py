@@ -118,6 +118,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """What is known of a person before any question is looked at: core blocks by label, and whether to compare."""
+
+    core_blocks: Sequence[CoreBlock] = ()
+    has_memories: bool = False
+    """Whether there is a memory that a question could be compared with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """What a store has for a question: unranked candidates, and the core blocks ordered by label."""
 

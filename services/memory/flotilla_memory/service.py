@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -133,23 +132,21 @@ class MemoryService:
         self, person: Person, question: str, *, limit: int, without_thread: UUID | None = None
     ) -> LoadedContext:
         """Finds what is related; whoever has nothing to compare with, as most newcomers, waits for no embedding."""
+        if person not in self._with_memories:
+            seen = await self._store.look(person, without_thread=without_thread)
+            if not seen.has_memories:
+                self._metrics.recalled(0, RecalledBy.NOTHING)
+                return LoadedContext(core_blocks=seen.core_blocks)
+            self._with_memories.add(person)
         asked = shorten(storable(question), _LONGEST_QUESTION)
-        by_words = RecallQuery(
+        embedding = await self._embed_question(asked)
+        query = RecallQuery(
             question=asked,
-            embedding=None,
+            embedding=embedding,
             candidates=limit * _CANDIDATES_PER_MEMORY,
             without_thread=without_thread,
         )
-        found = None
-        if person not in self._with_memories:
-            found = await self._store.find(person, by_words)
-            if not found.has_memories:
-                self._metrics.recalled(0, RecalledBy.NOTHING)
-                return LoadedContext(core_blocks=found.core_blocks)
-            self._with_memories.add(person)
-        embedding = await self._embed_question(asked)
-        if found is None or embedding is not None:
-            found = await self._store.find(person, replace(by_words, embedding=embedding))
+        found = await self._store.find(person, query)
         memories = rank(found.candidates, self._policy.weights, limit=limit)
         self._metrics.recalled(len(memories), RecalledBy.EMBEDDING if embedding else RecalledBy.WORDS)
         if not found.has_memories:

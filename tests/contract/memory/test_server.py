@@ -203,14 +203,18 @@ async def test_load_context_shows_core_blocks_ordered_by_label(memory: Memory, p
         )
 
     with acting_as(somebody):
-        response = await memory.LoadContext(pb.LoadContextRequest())
+        alone = await memory.LoadContext(pb.LoadContextRequest())
+        await memory.CommitTurn(turn("My favourite colour is teal."))
+        beside_memories = await memory.LoadContext(pb.LoadContextRequest(question="teal"))
     with acting_as(person(tenant_id=somebody.tenant_id)):
         of_colleague = await memory.LoadContext(pb.LoadContextRequest())
 
-    assert [(block.label, block.text) for block in response.core_blocks] == [
-        ("profile", "a sailor"),
-        ("style", "short"),
-    ]
+    for response in (alone, beside_memories):
+        assert [(block.label, block.text) for block in response.core_blocks] == [
+            ("profile", "a sailor"),
+            ("style", "short"),
+        ]
+    assert (len(alone.memories), len(beside_memories.memories)) == (0, 1)
     assert not of_colleague.core_blocks
 
 

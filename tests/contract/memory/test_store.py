@@ -176,6 +176,32 @@ async def test_find_says_whether_there_is_anything_to_compare_with(store: Memory
     assert [found.has_memories for found in (before, here, elsewhere)] == [False, False, True]
 
 
+async def test_look_says_whether_there_is_anything_to_compare_with(store: MemoryStore) -> None:
+    person, thread_id = somebody(), uuid4()
+
+    async def looks() -> list[bool]:
+        seen = [await store.look(person, without_thread=thread) for thread in (thread_id, uuid4(), None)]
+        return [glance.has_memories for glance in seen]
+
+    before = await looks()
+    await store.add_episode(person, episode("here", thread_id=thread_id, vector=[1.0, 0.0]))
+    in_thread = await looks()
+    await store.add_episode(person, episode("nowhere"))
+    outside = await looks()
+
+    assert (before, in_thread, outside) == ([False] * 3, [False, True, True], [True] * 3)
+
+
+async def test_look_keeps_people_who_ask_together_apart(store: MemoryStore) -> None:
+    with_memory = somebody()
+    people = [somebody(with_memory.tenant_id), with_memory, Person(uuid4(), with_memory.user_id), somebody()]
+    await store.add_episode(with_memory, episode("mine"))
+
+    seen = await asyncio.gather(*(store.look(person, without_thread=None) for person in people))
+
+    assert [glance.has_memories for glance in seen] == [False, True, False, False]
+
+
 async def test_find_sees_one_person_only(store: MemoryStore) -> None:
     person = somebody()
     await store.add_episode(person, episode("mine", vector=[1.0, 0.0]))

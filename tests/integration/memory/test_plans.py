@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from fakes.servers import ServiceDatabase
-from flotilla_memory.stores import find, postgres
+from flotilla_memory.stores import find, look, postgres
 from integration.memory.many import fill, somebody
 from psycopg.pq import ExecStatus
 
@@ -39,14 +39,16 @@ def kept_plan(database: ServiceDatabase, statement: str) -> dict[str, Any]:
     return plan
 
 
-@pytest.mark.parametrize("statement", [find.FIND_AMONG_FEW, find.FIND_AMONG_MANY])
+@pytest.mark.parametrize(
+    ("statement", "times"), [(find.FIND_AMONG_FEW, 2), (find.FIND_AMONG_MANY, 2), (look.LOOK, 1)]
+)
 async def test_recall_reads_by_person_also_when_planned_on_an_empty_table(
-    database: Callable[[str], ServiceDatabase], statement: str
+    database: Callable[[str], ServiceDatabase], statement: str, times: int
 ) -> None:
     plan = kept_plan(database("memory"), statement)
 
     scans = scans_of(plan, "memories")
-    assert len(scans) == 2
+    assert len(scans) == times
     assert all("user_id" in scan["Index Cond"] for scan in [*scans, *scans_of(plan, "core_blocks")]), scans
 
 

@@ -15,6 +15,7 @@ from flotilla_memory.model import (
     CoreBlock,
     Embedding,
     Findings,
+    Glance,
     Memory,
     MemoryKind,
     MemoryPage,
@@ -63,15 +64,18 @@ class InMemoryMemoryStore:
             raise FailedPreconditionError("The key was used for another text.", reason="idempotency_key_reused")
         return memory
 
+    async def look(self, person: Person, *, without_thread: UUID | None) -> Glance:
+        """Looks through the person's memories."""
+        return Glance(self._blocks(person), has_memories=bool(self._outside(person, without_thread)))
+
     async def find(self, person: Person, query: RecallQuery) -> Findings:
         """Compares the question with every memory of the person."""
-        seen = [row for row in self._of(person).values() if not _is_left_out(row.memory, query)]
+        seen = self._outside(person, query.without_thread)
         candidates = [_candidate(row, query) for row in seen]
         likeliest = sorted(candidates, key=lambda c: -1 if c.similarity is None else c.similarity, reverse=True)
         wordiest = sorted(candidates, key=lambda c: c.word_coverage, reverse=True)
         chosen = {c.memory.id: c for c in (*likeliest[: query.candidates], *wordiest[: query.candidates])}
-        blocks = sorted(self.core_blocks.get(person, ()), key=lambda block: block.label)
-        return Findings(candidates=tuple(chosen.values()), core_blocks=tuple(blocks), has_memories=bool(seen))
+        return Findings(tuple(chosen.values()), self._blocks(person), has_memories=bool(seen))
 
     async def list_page(self, person: Person, *, size: int, after: PagePosition | None) -> MemoryPage:
         """Sorts the person's memories and cuts a page out."""
@@ -88,6 +92,13 @@ class InMemoryMemoryStore:
 
     def _of(self, person: Person) -> dict[UUID, _Row]:
         return self._rows.setdefault(person, {})
+
+    def _outside(self, person: Person, thread_id: UUID | None) -> list[_Row]:
+        rows = self._of(person).values()
+        return [row for row in rows if thread_id is None or row.memory.thread_id != thread_id]
+
+    def _blocks(self, person: Person) -> tuple[CoreBlock, ...]:
+        return tuple(sorted(self.core_blocks.get(person, ()), key=lambda block: block.label))
 
     def _put(self, person: Person, new: NewMemory) -> Memory:
         self._of(person)[new.memory.id] = _Row(new.memory, new.embedding)
@@ -106,10 +117,6 @@ def _run_of(episode: NewMemory) -> UUID:
 
 def _age(memory: Memory) -> tuple[datetime, UUID]:
     return memory.created_at, memory.id
-
-
-def _is_left_out(memory: Memory, query: RecallQuery) -> bool:
-    return query.without_thread is not None and memory.thread_id == query.without_thread
 
 
 def _candidate(row: _Row, query: RecallQuery) -> Candidate:

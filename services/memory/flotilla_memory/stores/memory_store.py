@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 from uuid import UUID
 
-from flotilla_memory.model import Findings, Memory, MemoryPage, NewMemory, PagePosition, Person, RecallQuery
+from flotilla_memory.model import Findings, Glance, Memory, MemoryPage, NewMemory, PagePosition, Person, RecallQuery
 
 
 class MemoryStore(Protocol):
@@ -20,6 +20,10 @@ class MemoryStore(Protocol):
 
         Raises FailedPreconditionError (reason idempotency_key_reused) when the key was used with another text.
         """
+        ...
+
+    async def look(self, person: Person, *, without_thread: UUID | None) -> Glance:
+        """Returns the core blocks, and whether there is a memory outside of a thread; cheaper than finding none."""
         ...
 
     async def find(self, person: Person, query: RecallQuery) -> Findings:

@@ -17,6 +17,7 @@ from flotilla_memory.grouping import Grouping
 from flotilla_memory.model import (
     Embedding,
     Findings,
+    Glance,
     Memory,
     MemoryKind,
     MemoryPage,
@@ -28,6 +29,7 @@ from flotilla_memory.model import (
 from flotilla_memory.people import NotedPeople
 from flotilla_memory.stores.find import find
 from flotilla_memory.stores.grouped import add_episodes
+from flotilla_memory.stores.look import look
 from flotilla_memory.stores.words import text_digest
 
 Item = TypeVar("Item")
@@ -71,6 +73,7 @@ class PostgresMemoryStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._with_many = NotedPeople()
+        self._looks = Grouping(self._look_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
         self._finds = Grouping(self._find_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
         self._episodes = Grouping(self._add_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
 
@@ -85,6 +88,10 @@ class PostgresMemoryStore:
                 if fact.idempotency_key is not None and (known := await _claim_key(connection, person, fact)):
                     return known
                 return await _add_fact(connection, person, fact)
+
+    async def look(self, person: Person, *, without_thread: UUID | None) -> Glance:
+        """Reads no more than whether there is a row, with all others that wait, in one statement a tenant."""
+        return await self._looks.submit((person, without_thread))
 
     async def find(self, person: Person, query: RecallQuery) -> Findings:
         """Compares the question with the person's rows, with all others that wait, in one statement a tenant."""
@@ -111,6 +118,9 @@ class PostgresMemoryStore:
             async with tenant_transaction(self._pool, person.tenant_id) as connection:
                 cursor = await connection.execute(_DELETE, {**_person_parameters(person), "id": memory_id})
                 return cursor.rowcount == 1
+
+    async def _look_all(self, asked: Sequence[tuple[Person, UUID | None]]) -> Sequence[Glance]:
+        return await self._by_tenant(asked, look)
 
     async def _find_all(self, asked: Sequence[tuple[Person, RecallQuery]]) -> Sequence[Findings]:
         return await self._by_tenant(asked, partial(find, with_many=self._with_many))
