@@ -119,8 +119,6 @@ class RunFollower:
         waits = _Waits(self._patience, self._patience.watch_s)
         if self._first:
             yield self._first
-        if self._ended and self._stream is not None:
-            await _read_to_end(self._stream)
         while not self._ended:
             opened_at, had = time.monotonic(), self._last
             try:
@@ -143,8 +141,11 @@ class RunFollower:
 
     async def close(self) -> None:
         """Stops following; the run goes on."""
-        if self._stream is not None:
-            await self._stream.aclose()
+        if self._stream is None:
+            return
+        if self._ended:
+            await _read_to_end(self._stream)
+        await self._stream.aclose()
 
     async def _batches(self) -> AsyncGenerator[Sequence[RunEvent], None]:
         stream = self._stream or self._orchestrator.watch_run(self.run_id, after_sequence=self._last)
