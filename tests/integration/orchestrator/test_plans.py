@@ -28,6 +28,7 @@ ON_LEASES_AND_OUTBOX = {
     "append events": append.APPEND_EVENTS,
     "append all": append.APPEND_ALL,
     "finish": finish.FINISH,
+    "finish with writes": finish.FINISH_WITH_WRITES,
     "beat": leases.BEAT,
     "release": leases.RELEASE,
     "due outbox": outbox.DUE,

@@ -149,10 +149,12 @@ class PostgresRunStore:
             return await self._again(appending.APPEND_AGAIN, appending.EVENTS_OF_ANOTHER_EPOCH, arrays, exc)
 
     async def _finish(self, batch: Sequence[FinishedRun], owner: UUID) -> set[UUID]:
+        has_writes = any(run.writes for run in batch)
+        statement = finishing.FINISH_WITH_WRITES if has_writes else finishing.FINISH
         arrays = finishing.finish_arrays(batch, owner)
         try:
             async with self._pool.connection() as connection:
-                ended = await fetch_ids(connection, finishing.FINISH, arrays)
+                ended = await fetch_ids(connection, statement, arrays)
         except psycopg.errors.UniqueViolation as exc:
             ended = await self._again(finishing.FINISH_AGAIN, finishing.EVENTS_OF_ANOTHER_EPOCH, arrays, exc)
         if missing := [run for run in batch if run.run_id not in ended]:
