@@ -39,9 +39,7 @@ def kept_plan(database: ServiceDatabase, statement: str) -> dict[str, Any]:
     return plan
 
 
-@pytest.mark.parametrize(
-    ("statement", "times"), [(find.FIND_AMONG_FEW, 2), (find.FIND_AMONG_MANY, 2), (look.LOOK, 1)]
-)
+@pytest.mark.parametrize(("statement", "times"), [(find.FIND_AMONG_FEW, 2), (find.FIND_AMONG_MANY, 2), (look.LOOK, 1)])
 async def test_recall_reads_by_person_also_when_planned_on_an_empty_table(
     database: Callable[[str], ServiceDatabase], statement: str, times: int
 ) -> None:
