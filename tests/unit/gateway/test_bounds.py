@@ -61,6 +61,16 @@ def test_hostile_body_is_refused_with_few_errors() -> None:
     assert caught.value.error_count() <= 256
 
 
+@pytest.mark.parametrize("metadata", [{str(number): 1 for number in range(100_000)}, {"k" * 65: 1}])
+def test_metadata_out_of_bounds_is_one_error(metadata: dict[str, int]) -> None:
+    ask = {"model": "assistant", "messages": [{"role": "user", "content": "x"}], "metadata": metadata}
+
+    with pytest.raises(ValidationError) as caught:
+        ChatCompletionRequest.model_validate(ask)
+
+    assert [error["loc"] for error in caught.value.errors()] == [("metadata",)]
+
+
 @given(st.integers(1, 60), st.lists(st.floats(0, 20), max_size=200))
 def test_no_minute_has_more_than_the_limit(per_minute: int, gaps: list[float]) -> None:
     now = 1000.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 _MOST_TOOLS = 128
+_MOST_METADATA = 16
+_LONGEST_METADATA_KEY = 64
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
 
 
@@ -33,6 +35,17 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _few_pairs(value: object) -> object:
+    """Refuses what is wrong with many keys by one error: pydantic would make one for each of a megabyte's."""
+    if isinstance(value, dict) and len(value) > _MOST_METADATA:
+        raise PydanticCustomError("too_many_pairs", "Metadata has at most {most} pairs.", {"most": _MOST_METADATA})
+    if isinstance(value, dict) and any(len(key) > _LONGEST_METADATA_KEY for key in value):
+        raise PydanticCustomError(
+            "too_long_key", "Keys of metadata have at most {most} characters.", {"most": _LONGEST_METADATA_KEY}
+        )
+    return value
+
+
 Content = Annotated[
     str | None,
     BeforeValidator(_joined_text),
@@ -55,8 +68,17 @@ Content = Annotated[
 ]
 
 
+# As many and as long as OpenAI has them.
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=_LONGEST_METADATA_KEY)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=_MOST_METADATA),
+    BeforeValidator(_few_pairs),
+]
+
+
 class _Body(BaseModel):
-    # Unknown fields are harmless hints of newer clients; wrong types are never guessed at.
+    # Unknown fields are harmless hints of newer clients; wrong types are never guessed at. What any JSON will do for
+    # is Any: it was JSON when it was parsed, and going through a megabyte of it again would hold everybody up.
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
@@ -98,7 +120,7 @@ class FunctionDefinition(_Body):
 
     name: Name
     description: str | None = None
-    parameters: dict[str, JsonValue] | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class ToolDefinition(_Body):
@@ -124,7 +146,7 @@ class ChatCompletionRequest(_Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     tools: Annotated[list[ToolDefinition] | None, Field(max_length=_MOST_TOOLS)] = None
-    tool_choice: JsonValue = None
+    tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
@@ -144,9 +166,9 @@ class ChatCompletionRequest(_Body):
         ),
     ] = None
     seed: Annotated[int | None, Field(ge=-(2**63), le=2**63 - 1)] = None
-    response_format: dict[str, JsonValue] | None = None
+    response_format: dict[str, Any] | None = None
     user: Annotated[str | None, Field(max_length=256)] = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
 
 
 class EmbeddingsRequest(_Body):
