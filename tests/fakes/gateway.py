@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flotilla_common.identity import IdentitySigner, generate_key_pair
 from flotilla_common.ids import new_id
@@ -25,7 +25,7 @@ from flotilla_gateway.clients.tool import GrpcTools
 from flotilla_gateway.limits.shared import Answer, Limiter
 from flotilla_gateway.limits.window import LocalLimiter, Verdict
 from flotilla_gateway.middleware.body import Bounds
-from flotilla_gateway.model import DEFAULT_TENANT_ID, ApiKey, AuditEntry, Scope, StoredKey
+from flotilla_gateway.model import DEFAULT_TENANT_ID, ApiKey, AuditEntry, Origin, Principal, Scope, StoredKey
 from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience
 from flotilla_gateway.server import HttpServer
@@ -65,11 +65,33 @@ class AloneLimiter:
     def __init__(self) -> None:
         self._local = LocalLimiter()
 
-    async def take(self, key: str, *, per_minute: int) -> Verdict:
-        return self._local.take(key, per_minute=per_minute)
-
     async def ask(self, key: str, *, per_minute: int) -> Answer:
-        return partial(self.take, key, per_minute=per_minute)
+        verdict = self._local.take(key, per_minute=per_minute)
+
+        async def answer() -> Verdict:
+            return verdict
+
+        return answer
+
+
+class AnyKey:
+    """Takes every credential for the same person's, who may chat."""
+
+    def __init__(self) -> None:
+        self._principal = Principal(DEFAULT_TENANT_ID, new_id(), new_id(), frozenset({Scope.CHAT}))
+
+    async def authenticate(self, credential: str, origin: Origin) -> Principal:
+        return self._principal
+
+
+def open_door(*, requests_per_minute: int) -> Door:
+    """Returns a door that lets everybody in, but not too often."""
+    return Door(AnyKey(), AloneLimiter(), InMemoryAuditLog(), requests_per_minute=requests_per_minute)
+
+
+def knock(path: str = "/v1/chat/completions") -> dict[str, Any]:
+    """Returns the ASGI scope of somebody with a key."""
+    return {"path": path, "headers": [(b"x-api-key", b"k")], "state": {"request_id": "r-1", "reply_headers": []}}
 
 
 @dataclass

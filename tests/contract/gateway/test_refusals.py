@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import openai
+import orjson
 import pytest
 from fakes.gateway import RunningGateway
 from fakes.orchestrator import FakeOrchestrator
@@ -64,6 +65,11 @@ TOOL: Any = {"type": "function", "function": {"name": "f"}}
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"metadata": {"thread_id": ""}}, "metadata.thread_id"),
         ({"metadata": {"on_disconnect": "maybe"}}, "metadata.on_disconnect"),
+        ({"metadata": {str(number): "x" for number in range(17)}}, "metadata"),
+        ({"metadata": {"k" * 65: "x"}}, "metadata"),
+        ({"metadata": {"team": "x" * 513}}, "metadata.team"),
+        ({"metadata": {"team": 7}}, "metadata.team"),
+        ({"tool_choice": [[]] * 3}, "tool_choice"),
     ],
 )
 async def test_bad_body_names_the_field(
@@ -90,6 +96,14 @@ async def test_missing_field_and_bad_json_are_bad_requests(client: AsyncOpenAI, 
                 f"{gateway.url}/v1/chat/completions", content=content, headers={"x-api-key": client.api_key}
             )
         assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_json")
+
+
+async def test_metadata_within_openais_bounds_is_the_runs(client: AsyncOpenAI, orchestrator: FakeOrchestrator) -> None:
+    metadata = {f"{number:064}": "x" * 512 for number in range(16)}
+
+    await client.chat.completions.create(model="assistant", messages=ASK, metadata=metadata)
+
+    assert orjson.loads(orchestrator.starts[0].metadata_json) == metadata
 
 
 async def test_harmless_fields_are_ignored(client: AsyncOpenAI) -> None:
@@ -191,3 +205,23 @@ async def test_spent_limit_says_when_to_come_back(gateway: RunningGateway) -> No
 
     assert 1 <= int(caught.value.response.headers["retry-after"]) <= 61
     assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+@pytest.mark.parametrize("text", ["Hello?", "x" * 20_000], ids=["small", "large"])
+@pytest.mark.parametrize(("changes", "status"), [({}, 200), ({"temperature": "hot"}, 400)], ids=["right", "wrong"])
+async def test_chat_over_the_limit_starts_no_run_and_is_not_looked_at(
+    gateway: RunningGateway, orchestrator: FakeOrchestrator, text: str, changes: dict[str, Any], status: int
+) -> None:
+    body = {"model": "assistant", "messages": [{"role": "user", "content": text}], **changes}
+
+    async with httpx.AsyncClient(headers={"x-api-key": await gateway.key(requests_per_minute=1)}) as http:
+        first, second = [await http.post(f"{gateway.url}/v1/chat/completions", json=body) for _ in range(2)]
+
+    assert [first.status_code, second.status_code] == [status, 429]
+    assert second.json()["error"]["code"] == "rate_limit_exceeded"
+    for reply in (first, second):
+        assert reply.headers["x-ratelimit-limit-requests"] == "1"
+        assert reply.headers["x-ratelimit-remaining-requests"] == "0"
+        assert reply.headers["x-ratelimit-reset-requests"].endswith("ms")
+    assert 1 <= int(second.headers["retry-after"]) <= 61
+    assert len(orchestrator.starts) == (1 if status == 200 else 0)

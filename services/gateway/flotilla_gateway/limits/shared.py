@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
@@ -20,7 +20,6 @@ from redis.exceptions import NoScriptError, RedisError
 from flotilla_gateway.limits.window import SECONDS_KEPT, LocalLimiter, Verdict
 
 logger = logging.getLogger(__name__)
-ValueT = TypeVar("ValueT")
 
 _REJECTED = Counter("flotilla_gateway_rate_limited_total", "Requests refused because their key's limit was spent.")
 _LOCAL = Counter(
@@ -68,10 +67,6 @@ Answer: TypeAlias = Callable[[], Awaitable[Verdict]]
 class Limiter(Protocol):
     """Counts requests of a key against its limit."""
 
-    async def take(self, key: str, *, per_minute: int) -> Verdict:
-        """Counts one request and says whether it may pass."""
-        ...
-
     async def ask(self, key: str, *, per_minute: int) -> Answer:
         """Counts one request; returns as soon as the question is on its way, for who has other work meanwhile."""
         ...
@@ -83,7 +78,6 @@ class _Question:
 
     key: str
     per_minute: int
-    sent: asyncio.Future[None]
     verdict: asyncio.Future[Verdict | None]
     """None when Redis did not say."""
 
@@ -111,6 +105,7 @@ class SharedLimiter:
         self._connection: AbstractConnection | None = None
         self._waiting: list[_Question] = []
         self._asking: asyncio.Task[None] | None = None
+        self._sent = asyncio.Event()
         self._local = LocalLimiter(clock=clock)
         self._local_share = local_share
         self._timeout_s = timeout_s
@@ -118,21 +113,17 @@ class SharedLimiter:
         self._clock = clock
         self._resting_until = 0.0
 
-    async def take(self, key: str, *, per_minute: int) -> Verdict:
-        """Counts one request and says whether it may pass."""
-        return await (await self.ask(key, per_minute=per_minute))()
-
     async def ask(self, key: str, *, per_minute: int) -> Answer:
         """Counts one request; returns as soon as the question is on its way, for who has other work meanwhile."""
         question: _Question | None = None
         if self._clock() >= self._resting_until:
-            loop = asyncio.get_running_loop()
-            question = _Question(key, per_minute, loop.create_future(), loop.create_future())
+            question = _Question(key, per_minute, asyncio.get_running_loop().create_future())
             self._waiting.append(question)
             if self._asking is None:
                 # A task of its own: whoever asked first may go away before the others have their answer.
                 self._asking = asyncio.create_task(self._ask(), name="rate limits")
-                await question.sent
+                self._sent.clear()
+                await self._sent.wait()
         return partial(self._verdict, question, key, per_minute)
 
     async def _verdict(self, question: _Question | None, key: str, per_minute: int) -> Verdict:
@@ -164,6 +155,9 @@ class SharedLimiter:
             self._resting_until = self._clock() + self._rest_s
             logger.warning("Redis is away; limiting in this process", extra={"error": type(error).__name__})
             return [None] * len(batch)
+        finally:
+            # It is, or will not be.
+            self._sent.set()
         return [
             Verdict(bool(allowed), question.per_minute, remaining, retry_us / 1e6, reset_us / 1e6)
             for question, (allowed, remaining, retry_us, reset_us) in zip(batch, found, strict=True)
@@ -174,20 +168,19 @@ class SharedLimiter:
         limits = [question.per_minute for question in batch]
         arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, *limits]
         try:
-            return await self._call(batch, "EVALSHA", _WINDOW_SHA, *arguments)
+            return await self._call("EVALSHA", _WINDOW_SHA, *arguments)
         except NoScriptError:
-            return await self._call(batch, "EVAL", _WINDOW, *arguments)
+            return await self._call("EVAL", _WINDOW, *arguments)
         except RedisConnectionError:
             # It may have been closed while nobody asked; a new one tells whether Redis is there.
-            return await self._call(batch, "EVAL", _WINDOW, *arguments)
+            return await self._call("EVAL", _WINDOW, *arguments)
 
-    async def _call(self, batch: Sequence[_Question], *command: str | int) -> Any:
+    async def _call(self, *command: str | int) -> Any:
         # The client's own way asks its pool, its retries and two timers for every command, which costs more than Redis.
         if self._connection is None:
             self._connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # a decorator hides it
         await self._connection.send_command(*command)
-        for question in batch:
-            _settle(question.sent, None)
+        self._sent.set()
         return await self._connection.read_response()
 
     def _take_local(self, key: str, per_minute: int) -> Verdict:
@@ -196,11 +189,6 @@ class SharedLimiter:
 
 
 def _answer(question: _Question, verdict: Verdict | None) -> None:
-    _settle(question.sent, None)
-    _settle(question.verdict, verdict)
-
-
-def _settle(future: asyncio.Future[ValueT], value: ValueT) -> None:
     # Who has gone away meanwhile has cancelled it.
-    if not future.done():
-        future.set_result(value)
+    if not question.verdict.done():
+        question.verdict.set_result(verdict)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from flotilla_common.errors import PermissionDeniedError, ResourceExhaustedError, UnauthenticatedError
+from flotilla_common.errors import FlotillaError, PermissionDeniedError, ResourceExhaustedError, UnauthenticatedError
 from flotilla_common.identity import Identity
 from flotilla_common.request import RequestContext, enter_request
 from starlette.types import Scope as AsgiScope
@@ -57,7 +57,7 @@ class Door:
     async def admitting(self, scope: AsgiScope, needed: Scope) -> AsyncIterator[Caller]:
         """Yields the caller while their limit is asked, for work that changes nothing; whatever `admit` raises.
 
-        A spent limit is told at the end, before anything that went wrong with the work.
+        A spent limit is told at the end, before what is wrong with the request; a defect or a cancellation stays one.
         """
         origin = origin_of(scope)
         principal = await self._authenticator.authenticate(_credential(scope), origin)
@@ -69,8 +69,10 @@ class Door:
             raise PermissionDeniedError(f"This needs an API key with the scope {needed}.", reason="scope_missing")
         try:
             yield Caller(principal, origin)
-        finally:
+        except FlotillaError:
             _heed(scope, await answer())
+            raise
+        _heed(scope, await answer())
 
 
 def _heed(scope: AsgiScope, verdict: Verdict) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from flotilla_gateway import model
 from flotilla_gateway.clients.orchestrator import Orchestrator
 from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience, RunFollower, ends_the_log
-from flotilla_gateway.wires.door import Door, header
+from flotilla_gateway.wires.door import Caller, Door, header
 from flotilla_gateway.wires.gone import finished_before_gone
 from flotilla_gateway.wires.openai.errors import RunEndedError, model_not_found
 from flotilla_gateway.wires.openai.parse import parse_json, refuse_unsupported, validated
@@ -34,7 +35,18 @@ from flotilla_gateway.wires.reply import send_json
 from flotilla_gateway.wires.sse import EventStream
 
 _LONGEST_KEY = 255
+# Read within 2 ms. A larger one would hold up the limiter's own answer, for everybody, and cost who is over the limit.
+_MOST_READ_MEANWHILE_BYTES = 16_000
 _NO_SUCH_MODEL = ("agent_not_found", "release_not_found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request asks for."""
+
+    chat: ChatCompletionRequest
+    request: StartRunRequest
+    ends_with_client: bool
 
 
 class ChatCompletions:
@@ -48,25 +60,22 @@ class ChatCompletions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        async with self._door.admitting(scope, model.Scope.CHAT) as caller:
-            parsed = parse_json((await receive())["body"])
-            refuse_unsupported(parsed)
-            chat = validated(ChatCompletionRequest, parsed)
-            key = _idempotency_key(scope)
-            user_id = caller.serve_as(chat.user, idempotency_key=key).user_id
-            request = start_run_request(chat, parsed, user_id=user_id, thread_header=header(scope, b"x-thread-id"))
-        cancels = _cancels_when_gone(chat, has_key=key is not None)
+        asked = await self._asked(scope, (await receive())["body"])
         follower = RunFollower(self._orchestrator, self._patience)
-        reply = self._reply(scope, send, chat, request, follower)
-        is_whole = await finished_before_gone(reply, receive)
-        if cancels and not is_whole and not follower.is_settled:
+        is_whole = await finished_before_gone(self._reply(scope, send, asked, follower), receive)
+        if asked.ends_with_client and not is_whole and not follower.is_settled:
             self._canceller.cancel(follower.run_id)
 
-    async def _reply(
-        self, scope: Scope, send: Send, chat: ChatCompletionRequest, request: StartRunRequest, follower: RunFollower
-    ) -> None:
+    async def _asked(self, scope: Scope, body: bytes) -> _Asked:
+        if len(body) > _MOST_READ_MEANWHILE_BYTES:
+            return _read(scope, body, await self._door.admit(scope, model.Scope.CHAT))
+        async with self._door.admitting(scope, model.Scope.CHAT) as caller:
+            return _read(scope, body, caller)
+
+    async def _reply(self, scope: Scope, send: Send, asked: _Asked, follower: RunFollower) -> None:
+        chat = asked.chat
         try:
-            accepted = await self._accepted(chat, request, follower)
+            accepted = await self._accepted(chat, asked.request, follower)
             scope["state"]["run_id"] = accepted.run_id
             scope["state"]["reply_headers"] += [
                 (b"x-thread-id", accepted.thread_id.encode()),
@@ -94,6 +103,17 @@ class ChatCompletions:
             if again is None:
                 raise
             return await follower.accept(again)
+
+
+def _read(scope: Scope, body: bytes, caller: Caller) -> _Asked:
+    """Returns what a caller asks for, and makes the request act for them. Raises InvalidArgumentError."""
+    parsed = parse_json(body)
+    refuse_unsupported(parsed)
+    chat = validated(ChatCompletionRequest, parsed)
+    key = _idempotency_key(scope)
+    user_id = caller.serve_as(chat.user, idempotency_key=key).user_id
+    request = start_run_request(chat, parsed, user_id=user_id, thread_header=header(scope, b"x-thread-id"))
+    return _Asked(chat, request, _ends_with_client(chat, has_key=key is not None))
 
 
 async def _stream(send: Send, chat: ChatCompletionRequest, accepted: RunAccepted, follower: RunFollower) -> None:
@@ -166,7 +186,7 @@ def _idempotency_key(scope: Scope) -> str | None:
     return key
 
 
-def _cancels_when_gone(chat: ChatCompletionRequest, *, has_key: bool) -> bool:
+def _ends_with_client(chat: ChatCompletionRequest, *, has_key: bool) -> bool:
     """Whether the run ends with its client. Who gives an idempotency key means to come back for the answer."""
     wish = (chat.metadata or {}).get("on_disconnect")
     if wish not in (None, "cancel", "continue"):
