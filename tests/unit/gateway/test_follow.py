@@ -1,17 +1,22 @@
-"""Following a run whose stream falls silent without breaking."""
+"""Following a run whose stream falls silent without breaking, or ends later than its run."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+import orjson
 import pytest
+from fakes.gateway import knock, open_door
 from flotilla.orchestrator.v1 import event_pb2 as events
 from flotilla.orchestrator.v1 import orchestrator_service_pb2 as pb
 from flotilla.orchestrator.v1.run_pb2 import Run
 from flotilla.orchestrator.v1.thread_pb2 import Agent
 from flotilla_common.errors import UnavailableError
+from flotilla_gateway.runs.cancel import Canceller
 from flotilla_gateway.runs.follow import Patience, RunFollower
+from flotilla_gateway.wires.openai.chat import ChatCompletions
+from starlette.types import Message
 
 RUN_ID = "0197c000-0000-7000-8000-00000000000a"
 LOG = [
@@ -57,6 +62,20 @@ class FreezingOrchestrator:
         return pb.CreateEmbeddingsResponse(model=model)
 
 
+class LingeringOrchestrator(FreezingOrchestrator):
+    """Ends its stream some time after the run's last event, as a busy process does."""
+
+    def __init__(self) -> None:
+        super().__init__(frozen_after=[])
+        self.is_read_to_its_end = False
+
+    async def start_run(self, request: pb.StartRunRequest) -> AsyncGenerator[Sequence[events.RunEvent], None]:
+        yield LOG
+        for _ in range(100):
+            await asyncio.sleep(0)
+        self.is_read_to_its_end = True
+
+
 async def _sequences(orchestrator: FreezingOrchestrator) -> list[int]:
     follower = RunFollower(orchestrator, Patience(silence_s=0.5))
     await follower.accept(pb.StartRunRequest(run_id=RUN_ID))
@@ -81,3 +100,29 @@ async def test_silent_acceptance_is_refused_for_now_once_patience_ends() -> None
 
     assert caught.value.retry_after_s
     assert orchestrator.positions == [0]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_stream_of_an_answered_chat_is_read_to_its_end_though_the_client_is_gone(streams: bool) -> None:
+    """A server reports every client as gone once it has its answer."""
+    orchestrator, answered = LingeringOrchestrator(), asyncio.Event()
+    chats = ChatCompletions(
+        open_door(requests_per_minute=1), orchestrator, Canceller(orchestrator), Patience(silence_s=5)
+    )
+    body = {"model": "a", "stream": streams, "messages": [{"role": "user", "content": "Hello?"}]}
+    asked = iter([{"type": "http.request", "body": orjson.dumps(body)}])
+
+    async def receive() -> Message:
+        if message := next(asked, None):
+            return message
+        await answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            answered.set()
+
+    await chats(knock(), receive, send)
+
+    assert answered.is_set()
+    assert orchestrator.is_read_to_its_end

@@ -62,7 +62,11 @@ class ChatCompletions:
         """Answers one request."""
         asked = await self._asked(scope, (await receive())["body"])
         follower = RunFollower(self._orchestrator, self._patience)
-        is_whole = await finished_before_gone(self._reply(scope, send, asked, follower), receive)
+        try:
+            is_whole = await finished_before_gone(self._reply(scope, send, asked, follower), receive)
+        finally:
+            # No part of the reply, which is cut as soon as the client is gone, as every client is that has its answer.
+            await follower.close()
         if asked.ends_with_client and not is_whole and not follower.is_settled:
             self._canceller.cancel(follower.run_id)
 
@@ -74,21 +78,18 @@ class ChatCompletions:
 
     async def _reply(self, scope: Scope, send: Send, asked: _Asked, follower: RunFollower) -> None:
         chat = asked.chat
-        try:
-            accepted = await self._accepted(chat, asked.request, follower)
-            scope["state"]["run_id"] = accepted.run_id
-            scope["state"]["reply_headers"] += [
-                (b"x-thread-id", accepted.thread_id.encode()),
-                (b"x-run-id", accepted.run_id.encode()),
-            ]
-            if chat.stream:
-                await _stream(send, chat, accepted, follower)
-            else:
-                body = await _whole(chat, accepted, follower)
-                follower.is_settled = True
-                await send_json(send, body)
-        finally:
-            await follower.close()
+        accepted = await self._accepted(chat, asked.request, follower)
+        scope["state"]["run_id"] = accepted.run_id
+        scope["state"]["reply_headers"] += [
+            (b"x-thread-id", accepted.thread_id.encode()),
+            (b"x-run-id", accepted.run_id.encode()),
+        ]
+        if chat.stream:
+            await _stream(send, chat, accepted, follower)
+        else:
+            body = await _whole(chat, accepted, follower)
+            follower.is_settled = True
+            await send_json(send, body)
 
     async def _accepted(
         self, chat: ChatCompletionRequest, request: StartRunRequest, follower: RunFollower
