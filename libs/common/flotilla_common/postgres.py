@@ -6,7 +6,7 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -22,9 +22,9 @@ from flotilla_common.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
+from flotilla_common.lane import Lane
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
-Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 TENANT = "flotilla.tenant_id"
 EVERY_TENANT = "*"
@@ -60,6 +60,28 @@ _ERRORS: tuple[tuple[type[Exception], type[FlotillaError], str, str], ...] = (
 )
 
 
+class Pool(AsyncConnectionPool[Connection]):
+    """A pool that keeps at most half of its connections for lanes."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._lanes: list[Lane] = []
+        self.kept = 0
+        """Connections that lanes hold at the moment."""
+
+    def lane(self) -> Lane:
+        """Returns a lane of its own for statements that would wait for each other anyway."""
+        lane = Lane(self)
+        self._lanes.append(lane)
+        return lane
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Closes the pool and what its lanes have kept."""
+        for lane in self._lanes:
+            await lane.close()
+        await super().close(timeout)
+
+
 @asynccontextmanager
 async def open_pool(
     url: str | SecretStr,
@@ -86,7 +108,7 @@ async def open_pool(
     if plans_once:
         settings["plan_cache_mode"] = "force_generic_plan"
     conninfo = _conninfo(url, settings, schema=schema, application_name=application_name)
-    pool: Pool = AsyncConnectionPool(
+    pool = Pool(
         conninfo,
         min_size=min_size,
         max_size=max_size,

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from flotilla_common.columns import Integers, Texts, Uuids
-from flotilla_common.postgres import NAMED_TENANT, Connection
+from flotilla_common.lane import Lane
+from flotilla_common.postgres import NAMED_TENANT
 
 from flotilla_memory.model import Candidate, CoreBlock, Findings, Memory, MemoryKind, Person, RecallQuery
 from flotilla_memory.people import NotedPeople
@@ -80,18 +81,18 @@ FIND_AMONG_MANY = _FIND.format(
 
 
 async def find(
-    connection: Connection, tenant_id: UUID, asked: Sequence[tuple[UUID, RecallQuery]], *, with_many: NotedPeople
+    lane: Lane, tenant_id: UUID, asked: Sequence[tuple[UUID, RecallQuery]], *, with_many: NotedPeople
 ) -> list[Findings]:
     """Returns what each person's memory holds for that person's question, in order; notes who has many memories."""
     people = [Person(tenant_id, user_id) for user_id, _ in asked]
     many = [place for place, person in enumerate(people) if person in with_many]
     few = [place for place, person in enumerate(people) if person not in with_many]
-    found = dict(zip(few, await _find(connection, FIND_AMONG_FEW, tenant_id, [asked[n] for n in few]), strict=True))
+    found = dict(zip(few, await _find(lane, FIND_AMONG_FEW, tenant_id, [asked[n] for n in few]), strict=True))
     for place, (_, compared) in found.items():
         if compared > FEW:
             with_many.add(people[place])
             many.append(place)
-    found |= zip(many, await _find(connection, FIND_AMONG_MANY, tenant_id, [asked[n] for n in many]), strict=True)
+    found |= zip(many, await _find(lane, FIND_AMONG_MANY, tenant_id, [asked[n] for n in many]), strict=True)
     for place in many:
         if found[place][1] < LIKELIEST:
             with_many.drop(people[place])
@@ -99,7 +100,7 @@ async def find(
 
 
 async def _find(
-    connection: Connection, statement: str, tenant_id: UUID, asked: Sequence[tuple[UUID, RecallQuery]]
+    lane: Lane, statement: str, tenant_id: UUID, asked: Sequence[tuple[UUID, RecallQuery]]
 ) -> list[tuple[Findings, int]]:
     """Returns what was found for each, and among how many memories."""
     if not asked:
@@ -114,7 +115,7 @@ async def _find(
         "most": Integers(query.candidates for query in queries),
     }
     found: list[list[tuple[Any, ...]]] = [[] for _ in asked]
-    for number, *row in await (await connection.execute(statement, parameters)).fetchall():
+    for number, *row in await lane.fetch(statement, parameters):
         found[number - 1].append(tuple(row))
     return [_findings(rows) for rows in found]
 

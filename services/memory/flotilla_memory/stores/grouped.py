@@ -7,7 +7,8 @@ from uuid import UUID
 
 import orjson
 from flotilla_common.columns import Blobs, Texts, Uuids
-from flotilla_common.postgres import NAMED_TENANT, Connection
+from flotilla_common.lane import Lane
+from flotilla_common.postgres import NAMED_TENANT
 
 from flotilla_memory.model import Embedding, NewMemory
 from flotilla_memory.stores.words import text_digest
@@ -28,9 +29,7 @@ FROM i JOIN first ON first.run_id = i.run RETURNING memory_id
 """  # noqa: S608 - it holds a constant of ours
 
 
-async def add_episodes(
-    connection: Connection, tenant_id: UUID, episodes: Sequence[tuple[UUID, NewMemory]]
-) -> list[bool]:
+async def add_episodes(lane: Lane, tenant_id: UUID, episodes: Sequence[tuple[UUID, NewMemory]]) -> list[bool]:
     """Stores each person's episode with its run; returns for each whether the run was new."""
     news = [new for _, new in episodes]
     parameters = {
@@ -45,7 +44,7 @@ async def add_episodes(
         "agent": Texts(new.agent for new in news),
         "created_at": [new.memory.created_at for new in news],
     }
-    stored = {memory_id for (memory_id,) in await (await connection.execute(ADD_EPISODES, parameters)).fetchall()}
+    stored = {memory_id for (memory_id,) in await lane.fetch(ADD_EPISODES, parameters)}
     return [new.memory.id in stored for new in news]
 
 

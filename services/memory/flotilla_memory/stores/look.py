@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from flotilla_common.columns import Uuids
-from flotilla_common.postgres import NAMED_TENANT, Connection
+from flotilla_common.lane import Lane
+from flotilla_common.postgres import NAMED_TENANT
 
 from flotilla_memory.model import CoreBlock, Glance
 
@@ -24,7 +25,7 @@ SELECT a.n, f.* FROM asked a CROSS JOIN LATERAL (
 """  # noqa: S608 - it holds a constant of ours
 
 
-async def look(connection: Connection, tenant_id: UUID, asked: Sequence[tuple[UUID, UUID | None]]) -> list[Glance]:
+async def look(lane: Lane, tenant_id: UUID, asked: Sequence[tuple[UUID, UUID | None]]) -> list[Glance]:
     """Returns for each person, and the thread that does not count, what there is, in order."""
     parameters = {
         "tenant": tenant_id,
@@ -33,7 +34,7 @@ async def look(connection: Connection, tenant_id: UUID, asked: Sequence[tuple[UU
     }
     blocks: list[list[CoreBlock]] = [[] for _ in asked]
     with_memories: set[int] = set()
-    for number, label, text in await (await connection.execute(LOOK, parameters)).fetchall():
+    for number, label, text in await lane.fetch(LOOK, parameters):
         if label is None:
             with_memories.add(number)
         else:

@@ -73,6 +73,7 @@ class PostgresMemoryStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._with_many = NotedPeople()
+        self._look_lane, self._find_lane, self._add_lane = (pool.lane() for _ in range(3))
         self._looks = Grouping(self._look_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
         self._finds = Grouping(self._find_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
         self._episodes = Grouping(self._add_all, at_once=_AT_ONCE, largest=_LARGEST, is_common=_is_outage)
@@ -120,18 +121,18 @@ class PostgresMemoryStore:
                 return cursor.rowcount == 1
 
     async def _look_all(self, asked: Sequence[tuple[Person, UUID | None]]) -> Sequence[Glance]:
-        return await self._by_tenant(asked, look)
+        return await self._by_tenant(asked, partial(look, self._look_lane))
 
     async def _find_all(self, asked: Sequence[tuple[Person, RecallQuery]]) -> Sequence[Findings]:
-        return await self._by_tenant(asked, partial(find, with_many=self._with_many))
+        return await self._by_tenant(asked, partial(find, self._find_lane, with_many=self._with_many))
 
     async def _add_all(self, episodes: Sequence[tuple[Person, NewMemory]]) -> Sequence[bool]:
-        return await self._by_tenant(episodes, add_episodes)
+        return await self._by_tenant(episodes, partial(add_episodes, self._add_lane))
 
     async def _by_tenant(
         self,
         items: Sequence[tuple[Person, Item]],
-        statement: Callable[[Connection, UUID, Sequence[tuple[UUID, Item]]], Awaitable[Sequence[Result]]],
+        statement: Callable[[UUID, Sequence[tuple[UUID, Item]]], Awaitable[Sequence[Result]]],
     ) -> Sequence[Result]:
         """Runs a statement that names its tenant, once for each tenant; returns results in order."""
         places: dict[UUID, list[int]] = {}
@@ -139,10 +140,9 @@ class PostgresMemoryStore:
             places.setdefault(person.tenant_id, []).append(place)
         found: dict[int, Result] = {}
         for tenant_id, mine in places.items():
+            of_tenant = [(items[place][0].user_id, items[place][1]) for place in mine]
             with map_database_errors():
-                async with self._pool.connection() as connection:
-                    of_tenant = [(items[place][0].user_id, items[place][1]) for place in mine]
-                    found.update(zip(mine, await statement(connection, tenant_id, of_tenant), strict=True))
+                found.update(zip(mine, await statement(tenant_id, of_tenant), strict=True))
         return [found[place] for place in range(len(items))]
 
 

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from flotilla_common.lane import fetch
 from flotilla_common.postgres import Connection, Pool
 from flotilla_common.sweeps import PACE, Batch, Pace, Sweep, SweepMetrics, sweep_transaction
 
 from flotilla_orchestrator.stores.statements import retention, threads
-from flotilla_orchestrator.stores.statements.execute import fetch
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from flotilla_common.lane import fetch
 from flotilla_common.postgres import Pool, map_database_errors
 
 from flotilla_orchestrator.model import CheckpointRow, PendingWrites
 from flotilla_orchestrator.stores.checkpoint_store import CheckpointQuery, StoredCheckpoint, StoredWrite
 from flotilla_orchestrator.stores.encoding import storable_json
 from flotilla_orchestrator.stores.statements import checkpoints as statements
-from flotilla_orchestrator.stores.statements.execute import fetch
 
 
 class PostgresCheckpointStore:

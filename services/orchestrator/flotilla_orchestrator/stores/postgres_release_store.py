@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from flotilla_common.lane import fetch
 from flotilla_common.postgres import Pool, map_database_errors
 
 from flotilla_orchestrator.stores.release_store import StoredRelease
 from flotilla_orchestrator.stores.statements import releases as statements
-from flotilla_orchestrator.stores.statements.execute import fetch
 
 
 class PostgresReleaseStore:

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from flotilla_common.columns import Integers, Uuids
 from flotilla_common.errors import NotFoundError
+from flotilla_common.lane import fetch
 from flotilla_common.postgres import Pool, map_database_errors, tenant_transaction
 
 from flotilla_orchestrator.model import Run, StoredEvent
 from flotilla_orchestrator.stores.run_store import PAGE_BYTES
 from flotilla_orchestrator.stores.statements import runs as reads
-from flotilla_orchestrator.stores.statements.execute import fetch
 
 
 class PostgresRunReader:

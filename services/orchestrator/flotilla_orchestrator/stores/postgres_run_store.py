@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 from flotilla_common.columns import Bigints, Doubles, Integers, Uuids
 from flotilla_common.errors import AbortedError, FailedPreconditionError, NotFoundError
+from flotilla_common.lane import fetch
 from flotilla_common.postgres import Pool, map_database_errors
 
 from flotilla_orchestrator.model import FinishedRun, NewRun, OutboxKind, OwnedRun, Run
@@ -21,7 +22,6 @@ from flotilla_orchestrator.stores.statements import append as appending
 from flotilla_orchestrator.stores.statements import finish as finishing
 from flotilla_orchestrator.stores.statements import leases, outbox
 from flotilla_orchestrator.stores.statements import runs as reads
-from flotilla_orchestrator.stores.statements.execute import fetch, fetch_ids
 
 _CANCELS_AT_ONCE = 100
 
@@ -35,6 +35,7 @@ class PostgresRunStore:
     def __init__(self, pool: Pool) -> None:
         """Takes a pool that sees every tenant."""
         self._pool = pool
+        self._accepts, self._appends, self._finishes, self._others = (pool.lane() for _ in range(4))
 
     async def accept(self, runs: Sequence[NewRun], *, owner: UUID) -> set[UUID]:
         """Stores runs as running and owned."""
@@ -53,7 +54,7 @@ class PostgresRunStore:
         }
         with map_database_errors():
             async with self._pool.connection() as connection:
-                twins = await fetch_ids(connection, accepting.TWINS, scope)
+                twins = _ids(await fetch(connection, accepting.TWINS, scope))
                 threads = await fetch(connection, accepting.THREAD_IS_THEIRS, scope)
                 found = [await fetch(connection, reads.GET_RUN_OF_TENANT, {**scope, "run_id": twin}) for twin in twins]
         for rows in found:
@@ -128,12 +129,11 @@ class PostgresRunStore:
 
     async def _accept(self, runs: Sequence[NewRun], owner: UUID) -> set[UUID]:
         arrays = accepting.accept_arrays(runs, owner)
-        async with self._pool.connection() as connection:
-            if any(run.idempotency_key for run in runs):
-                await connection.execute(accepting.FREE_EXPIRED_KEYS, arrays)
-            accepted = await fetch_ids(connection, accepting.ACCEPT, arrays)
-            if len(accepted) < len(runs):
-                accepted |= await fetch_ids(connection, accepting.ACCEPTED_BEFORE, arrays)
+        if any(run.idempotency_key for run in runs):
+            await self._accepts.fetch(accepting.FREE_EXPIRED_KEYS, arrays)
+        accepted = _ids(await self._accepts.fetch(accepting.ACCEPT, arrays))
+        if len(accepted) < len(runs):
+            accepted |= _ids(await self._accepts.fetch(accepting.ACCEPTED_BEFORE, arrays))
         return accepted
 
     async def _append(self, batch: Sequence[RunAppend]) -> set[UUID]:
@@ -142,8 +142,7 @@ class PostgresRunStore:
         else:
             statement, arrays = appending.APPEND_EVENTS, appending.append_arrays(batch)
         try:
-            async with self._pool.connection() as connection:
-                return await fetch_ids(connection, statement, arrays)
+            return _ids(await self._appends.fetch(statement, arrays))
         except psycopg.errors.UniqueViolation as exc:
             arrays = appending.append_all_arrays(batch)
             return await self._again(appending.APPEND_AGAIN, appending.EVENTS_OF_ANOTHER_EPOCH, arrays, exc)
@@ -153,13 +152,11 @@ class PostgresRunStore:
         statement = finishing.FINISH_WITH_WRITES if has_writes else finishing.FINISH
         arrays = finishing.finish_arrays(batch, owner)
         try:
-            async with self._pool.connection() as connection:
-                ended = await fetch_ids(connection, statement, arrays)
+            ended = _ids(await self._finishes.fetch(statement, arrays))
         except psycopg.errors.UniqueViolation as exc:
             ended = await self._again(finishing.FINISH_AGAIN, finishing.EVENTS_OF_ANOTHER_EPOCH, arrays, exc)
         if missing := [run for run in batch if run.run_id not in ended]:
-            async with self._pool.connection() as connection:
-                ended |= await fetch_ids(connection, finishing.FINISHED_BEFORE, finishing.terminal_arrays(missing))
+            ended |= _ids(await self._finishes.fetch(finishing.FINISHED_BEFORE, finishing.terminal_arrays(missing)))
         return ended
 
     async def _again(
@@ -167,7 +164,7 @@ class PostgresRunStore:
     ) -> set[UUID]:
         """Writes what is not there yet; raises the violation if what is there is not ours."""
         async with self._pool.connection() as connection, connection.transaction():
-            written = await fetch_ids(connection, statement, arrays)
+            written = _ids(await fetch(connection, statement, arrays))
             if await fetch(connection, conflicts, {**arrays, "owned": Uuids(written)}):
                 raise violation
         return written
@@ -183,8 +180,12 @@ class PostgresRunStore:
 
     async def _execute(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with map_database_errors():
-            async with self._pool.connection() as connection:
-                return await fetch(connection, statement, parameters)
+            return await self._others.fetch(statement, parameters)
+
+
+def _ids(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
+    """Returns the run ids that a statement returned."""
+    return {row[0] for row in rows}
 
 
 def _owned_arrays(runs: Mapping[UUID, int], owner: UUID) -> Mapping[str, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from flotilla_common.errors import AbortedError, AlreadyExistsError, NotFoundError
+from flotilla_common.lane import fetch
 from flotilla_common.postgres import Pool, map_database_errors, tenant_transaction
 
 from flotilla_orchestrator.model import Json, Thread
 from flotilla_orchestrator.stores.encoding import storable_json
 from flotilla_orchestrator.stores.statements import threads as statements
-from flotilla_orchestrator.stores.statements.execute import fetch
 from flotilla_orchestrator.stores.thread_store import ThreadQuery
 
 
