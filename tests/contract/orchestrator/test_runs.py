@@ -213,12 +213,16 @@ async def test_tool_that_is_down_is_a_failed_result(service: Service) -> None:
     assert [progress.reason for progress in ended] == ["outcome_unknown"]
 
 
-async def test_missing_memory_is_no_failure(service: Service) -> None:
+async def test_missing_memory_is_no_failure_and_the_warning_names_the_run(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     service.memory.is_away = True
 
     log = await started(service, start_request("Hi"))
 
     assert log[-1].HasField("done")
+    (warning,) = [record for record in caplog.records if record.message == "memory is left out"]
+    assert warning.__dict__["run_id"] == log[0].accepted.run_id
 
 
 async def test_model_that_is_away_fails_the_run_with_its_reason(service: Service) -> None:

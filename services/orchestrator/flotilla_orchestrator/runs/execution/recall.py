@@ -49,7 +49,8 @@ class Recall:
                 found = await self.memory.load_context(question, thread_id=thread_id, timeout_s=self.timeout_s)
             except FlotillaError as error:
                 self.metrics.degradations["memory"].inc()
-                _log.warning("memory is left out", extra={"reason": error.reason, "error": error.message})
+                about = {"run_id": str(run.run_id), "reason": error.reason, "error": error.message}
+                _log.warning("memory is left out", extra=about)
                 return ""
             return as_text(found)
 
