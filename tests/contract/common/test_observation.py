@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import urllib.request
 from typing import Any
 
@@ -76,6 +77,26 @@ async def test_one_trace_goes_from_caller_to_method(serve: Serve, tracing: Traci
     assert server.parent.span_id == client.context.span_id
     assert client.parent.span_id == request.context.span_id
     assert {span.attributes["rpc.grpc.status_code"] for span in (server, client) if span.attributes} == {0}
+
+
+async def test_span_ends_with_its_call_and_not_when_it_is_noted(serve: Serve, tracing: Tracing) -> None:
+    def hold_up() -> None:
+        held_ns.append(time.time_ns())
+        time.sleep(0.005)
+
+    async def answer(request: bytes, context: Any) -> bytes:
+        asyncio.get_running_loop().call_soon(hold_up)
+        return b""
+
+    held_ns: list[int] = []
+    peer = await serve(Unary=answer)
+
+    with acting_as(IDENTITY), tracing.tracer.start_as_current_span("request"):
+        await peer.Unary(b"")
+
+    server, _, _ = await tracing.spans_of_one_call()
+    assert server.end_time is not None
+    assert server.end_time <= held_ns[0]
 
 
 @pytest.mark.parametrize("kind", ["Unary", "Stream"])

@@ -35,16 +35,18 @@ class MethodObserver:
         """Counts a call in."""
         self._in_flight.inc()
 
-    def end(self, call: ServedCall, elapsed_s: float) -> None:
-        """Counts a call out, logs it and ends its span."""
+    def end(self, call: ServedCall, elapsed_s: float, ended_ns: int | None) -> None:
+        """Counts a call out, logs it and ends its span.
+
+        ended_ns: when the call ended, on the clock of spans; None when its span is not recorded.
+        """
         span = call.span.get_span_context()
         self._in_flight.dec()
         self._count(call.code)
-        is_recorded = call.span.is_recording()
-        self._duration.observe(elapsed_s, {"trace_id": f"{span.trace_id:032x}"} if is_recorded else None)
+        self._duration.observe(elapsed_s, None if ended_ns is None else {"trace_id": f"{span.trace_id:032x}"})
         self._write_log(call, elapsed_s)
-        if is_recorded:
-            _end_span(call)
+        if ended_ns is not None:
+            _end_span(call, ended_ns)
 
     def _count(self, code: StatusCode) -> None:
         handled = self._handled.get(code)
@@ -66,9 +68,9 @@ class MethodObserver:
         _access_log.info("rpc finished", extra=fields)
 
 
-def _end_span(call: ServedCall) -> None:
+def _end_span(call: ServedCall, ended_ns: int) -> None:
     number: int = call.code.value[0]
     call.span.set_attribute("rpc.grpc.status_code", number)
     if call.code in OUR_FAULT:
         call.span.set_status(SpanStatus.ERROR)
-    call.span.end()
+    call.span.end(end_time=ended_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -139,7 +140,8 @@ class ServedMethod:
             self._work.end()
             # The answer leaves with the loop's next turn; what is noted about it waits for the turn after that.
             loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._observer.end, call, call.elapsed_s())
+            ended_ns = time.time_ns() if call.span.is_recording() else None
+            loop.call_soon(loop.call_soon, self._observer.end, call, call.elapsed_s(), ended_ns)
 
     async def _answered(self, call: ServedCall, run: Callable[[], Awaitable[Any]]) -> Any:
         try:
