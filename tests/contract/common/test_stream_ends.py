@@ -213,4 +213,8 @@ async def test_streams_are_renewed_under_load_and_no_call_fails(serve: Serve, mo
     end = asyncio.get_running_loop().time() + 1.0
     counts = await asyncio.gather(*(ask() for _ in range(10)))
 
+    # A call is counted once its answer has left.
+    await until(
+        lambda: metric("flotilla_rpc_handled_total", service=SERVICE, method="Unary", code="OK") >= before + sum(counts)
+    )
     assert metric("flotilla_rpc_handled_total", service=SERVICE, method="Unary", code="OK") == before + sum(counts)
