@@ -45,12 +45,11 @@ class SodiumEd25519(Algorithm):
         raise NotImplementedError
 
 
-_JWS: Any = PyJWS(algorithms=[ALGORITHM])
+_JWS: Any = PyJWS(algorithms=[])
 """Signs and verifies by this algorithm and knows no other; its types know the keys of one library only.
 
 Claims are read and checked elsewhere: PyJWT's own way parses every token twice.
 """
-_JWS.unregister_algorithm(ALGORITHM)
 _JWS.register_algorithm(ALGORITHM, SodiumEd25519())
 
 

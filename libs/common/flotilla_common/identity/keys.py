@@ -34,6 +34,7 @@ def read_private_key(file: Path) -> SigningKey:
     key = load_pem_private_key(file.read_bytes(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{file.name} is not an Ed25519 private key")
+    # Never to be logged: its str() is the seed itself.
     return SigningKey(key.private_bytes_raw())
 
 
