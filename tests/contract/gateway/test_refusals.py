@@ -18,6 +18,7 @@ from flotilla_common.errors import (
     UnavailableError,
 )
 from flotilla_gateway.model import DEFAULT_TENANT_ID, Scope
+from flotilla_gateway.wires.openai.parse import parse_json
 from openai import AsyncOpenAI
 
 ASK: Any = [{"role": "user", "content": "Hello?"}]
@@ -225,3 +226,24 @@ async def test_chat_over_the_limit_starts_no_run_and_is_not_looked_at(
         assert reply.headers["x-ratelimit-reset-requests"].endswith("ms")
     assert 1 <= int(second.headers["retry-after"]) <= 61
     assert len(orchestrator.starts) == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(16_000, True), (16_001, False)])
+async def test_large_chat_over_the_limit_is_not_read(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, length: int, is_read: bool
+) -> None:
+    """A small one is read while its limit is asked, a large one would hold everybody up."""
+
+    def read(body: bytes) -> dict[str, Any]:
+        bodies.append(body)
+        return parse_json(body)
+
+    bodies: list[bytes] = []
+    monkeypatch.setattr("flotilla_gateway.wires.openai.chat.parse_json", read)
+
+    async with httpx.AsyncClient(headers={"x-api-key": await gateway.key(requests_per_minute=1)}) as http:
+        await http.get(f"{gateway.url}/v1/models")
+        reply = await http.post(f"{gateway.url}/v1/chat/completions", content=b"{}".ljust(length))
+
+    assert reply.status_code == 429
+    assert bool(bodies) == is_read
