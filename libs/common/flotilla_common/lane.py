@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,8 @@ class Lane:
                 return await self._by_the_pool(statement, parameters)
             return await link.fetch(statement, parameters)
         except BaseException:
-            await self._give_back()
+            if self._link is not None and not self._link.is_idle:
+                await self._give_back()
             raise
         finally:
             self._is_busy = False
@@ -84,7 +86,12 @@ class Lane:
         if link is None:
             return
         self._pool.kept -= 1
-        try:
-            await link.close()
-        finally:
-            await self._pool.putconn(link.connection)
+        # Whoever is cancelled meanwhile must not take the connection with them.
+        await asyncio.shield(self._pool.in_background(_return(link, self._pool)))
+
+
+async def _return(link: Link, pool: Pool) -> None:
+    try:
+        await link.close()
+    finally:
+        await pool.putconn(link.connection)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import re
+import select
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +24,9 @@ _PLACE = re.compile(r"%(?:\((\w+)\)[bst]|%)")
 _CANCEL_TIMEOUT_S = 5.0
 _NUMBERS = itertools.count()
 """What is prepared stays with its connection, which may become another link's."""
-_WITH_ROWS, _WITHOUT_ROWS = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
+_WELL = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY)
+_COPIES = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
+_log = logging.getLogger(__name__)
 
 
 class Link:
@@ -40,24 +44,36 @@ class Link:
         self.is_stale = False
         """Set when the server said something while nothing was asked: most likely it is going away."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the server is done with what it was asked, and another statement may follow."""
+        return self._pgconn.transaction_status == TransactionStatus.IDLE
+
     async def fetch(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Runs a statement with named places, in the binary format, and returns its rows.
 
-        Raises what a cursor raises; whatever it is, the link has to be closed then.
+        Raises what a cursor raises; the link has to be closed then unless it is idle.
         """
         text, names, formats = self._numbered.get(statement) or self._number(statement)
         values = self._transformer.dump_sequence([parameters[name] for name in names], formats)
         types = self._transformer.types or ()
-        # A number's size is part of its type.
-        name = self._prepared.get((statement, types)) or await self._prepare(statement, text, types)
-        self._pgconn.send_query_prepared(
-            name, values, param_formats=self._transformer.formats, result_format=Format.BINARY
-        )
-        result = await self._result()
-        if result.status == _WITHOUT_ROWS:
+        try:
+            # A number's size is part of its type.
+            name = self._prepared.get((statement, types)) or await self._prepare(statement, text, types)
+            self._pgconn.send_query_prepared(
+                name, values, param_formats=self._transformer.formats, result_format=Format.BINARY
+            )
+            result = await self._result()
+        except BaseException:
+            # At once: libpq may have closed the socket, and its number is the next one's that is opened.
+            self._unwatch()
+            raise
+        if result.status != ExecStatus.TUPLES_OK:
             return []
         self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(0, result.ntuples, tuple)
+        rows = self._transformer.load_rows(0, result.ntuples, tuple)
+        self._transformer.set_pgresult(None)
+        return rows
 
     async def close(self) -> None:
         """Stops watching; a statement that is under way is cancelled at the server, and the connection closed."""
@@ -65,6 +81,8 @@ class Link:
         if self._pgconn.transaction_status == TransactionStatus.ACTIVE:
             try:
                 await self.connection.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
+            except psycopg.Error as error:
+                _log.warning("a statement could not be cancelled", extra={"error": type(error).__name__})
             finally:
                 await self.connection.close()
 
@@ -96,19 +114,29 @@ class Link:
                 self._loop.remove_writer(self._pgconn.socket)
             self._pgconn.consume_input()
         results: list[PGresult] = []
-        while True:
-            while self._pgconn.is_busy():
-                await self._something()
-                self._pgconn.consume_input()
-            result = self._pgconn.get_result()
-            if result is None:
-                break
-            results.append(result)
+        try:
+            while (result := await self._next_result()) is not None:
+                results.append(result)
+        except psycopg.OperationalError:
+            # What the server said before it ended the session tells more.
+            if not results or results[-1].status in _WELL:
+                raise
+        # A commit may fail after its statement's rows.
+        for result in results:
+            if result.status not in _WELL:
+                raise psycopg.errors.error_from_result(result)
         if not results:
             raise psycopg.OperationalError("the connection was closed under a statement")
-        if results[0].status not in (_WITH_ROWS, _WITHOUT_ROWS):
-            raise psycopg.errors.error_from_result(results[0])
         return results[0]
+
+    async def _next_result(self) -> PGresult | None:
+        while self._pgconn.is_busy():
+            await self._something()
+            self._pgconn.consume_input()
+        result = self._pgconn.get_result()
+        if result is not None and result.status in _COPIES:
+            raise psycopg.NotSupportedError("COPY needs a cursor")
+        return result
 
     async def _something(self) -> None:
         """Waits until the socket can be read, or written where that is waited for."""
@@ -122,11 +150,18 @@ class Link:
             self._waiter = None
 
     def _wake(self) -> None:
-        if self._waiter is None:
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._is_readable():
             self.is_stale = True
             self._unwatch()
-        elif not self._waiter.done():
-            self._waiter.set_result(None)
+
+    def _is_readable(self) -> bool:
+        # Python's own loop tells once more of what has been read meanwhile.
+        poller = select.poll()
+        poller.register(self._pgconn.socket, select.POLLIN)
+        return bool(poller.poll(0))
 
     def _unwatch(self) -> None:
         if self._watched is not None:

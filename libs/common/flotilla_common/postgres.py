@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -66,6 +66,7 @@ class Pool(AsyncConnectionPool[Connection]):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._lanes: list[Lane] = []
+        self._background: set[asyncio.Task[None]] = set()
         self.kept = 0
         """Connections that lanes hold at the moment."""
 
@@ -79,7 +80,15 @@ class Pool(AsyncConnectionPool[Connection]):
         """Closes the pool and what its lanes have kept."""
         for lane in self._lanes:
             await lane.close()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await super().close(timeout)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts work that goes on when whoever waits for it is cancelled; `close` waits for it."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
 
 
 @asynccontextmanager

@@ -12,15 +12,20 @@ from uuid import uuid4
 import psycopg
 import pytest
 from fakes.servers import PostgresServer
-from flotilla_cli.embedded.provision import drop_database, provision_database, role_of
+from flotilla_cli.embedded.provision import OWNER, drop_database, provision_database, role_of
 from flotilla_common import lane as lane_module
 from flotilla_common.columns import Bigints, Blobs, Integers, Texts, Uuids
 from flotilla_common.lane import Lane, fetch
-from flotilla_common.postgres import NAMED_TENANT, Pool, open_pool
+from flotilla_common.postgres import NAMED_TENANT, Connection, Pool, open_pool
 
 NAME = "lanes"
 PID = "SELECT pg_backend_pid()"
 SLEEP = "SELECT 1 FROM pg_sleep(%(seconds)s::float8)"
+TABLE = """
+CREATE TABLE memory.once (x int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+GRANT USAGE ON SCHEMA memory TO flotilla_memory;
+GRANT SELECT, INSERT ON memory.once TO flotilla_memory;
+"""
 NOW = datetime(2026, 11, 22, 1, 30, 0, 123456, UTC)
 STATEMENTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "nothing given": ("SELECT 1, 'a', NULL, 2.5::float8", {}),
@@ -51,6 +56,8 @@ STATEMENTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 def url(postgres_server: PostgresServer) -> Iterator[str]:
     name = f"test_lanes_{uuid4().hex[:8]}"
     provision_database(postgres_server.superuser_url, name)
+    with psycopg.connect(postgres_server.url(OWNER, name), autocommit=True) as connection:
+        connection.execute(TABLE)
     yield postgres_server.url(role_of("memory"), name)
     drop_database(postgres_server.superuser_url, name)
 
@@ -100,8 +107,17 @@ async def test_rows_are_those_of_a_cursor(pool: Pool, lane: Lane, name: str) -> 
     assert got == [expected] * 3
 
 
-async def test_statements_keep_one_connection(lane: Lane) -> None:
-    assert len({await backend(lane) for _ in range(5)}) == 1
+async def prepared(lane: Lane) -> int:
+    """Returns how many statements a lane's connection holds."""
+    ((count,),) = await lane.fetch("SELECT count(*) FROM pg_prepared_statements", {})
+    return int(count)
+
+
+async def test_statements_keep_one_connection_and_are_prepared_once(lane: Lane) -> None:
+    before = await prepared(lane)
+
+    assert len({await backend(lane) for _ in range(20)}) == 1
+    assert await prepared(lane) == before + 1
 
 
 async def test_number_may_grow_beyond_its_type(lane: Lane) -> None:
@@ -147,6 +163,31 @@ async def test_failure_is_that_of_a_cursor_and_the_next_statement_works(
     assert pool.kept == 1
 
 
+async def test_commit_that_fails_is_no_success(lane: Lane) -> None:
+    """The server checks some constraints when a statement has given its rows."""
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await lane.fetch("INSERT INTO once VALUES (%(x)s), (%(x)s) RETURNING x", {"x": 1})
+
+    assert await lane.fetch("SELECT x FROM once", {}) == []
+
+
+async def test_refusals_leave_nothing_prepared_behind(lane: Lane) -> None:
+    before = await prepared(lane)
+
+    for _ in range(20):
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await lane.fetch("SELECT 1 / %(n)s::int", {"n": 0})
+
+    assert await prepared(lane) == before + 1
+
+
+async def test_copy_is_refused_without_harm(lane: Lane) -> None:
+    with pytest.raises(psycopg.NotSupportedError):
+        await lane.fetch("COPY (SELECT 1) TO STDOUT", {})
+
+    assert await lane.fetch("SELECT 1", {}) == [(1,)]
+
+
 async def test_wrong_parameters_fail_without_harm(lane: Lane) -> None:
     with pytest.raises(KeyError):
         await lane.fetch("SELECT %(n)s::int", {})
@@ -168,6 +209,45 @@ async def test_who_stops_waiting_stops_the_statement(
     await until(lambda: not any("pg_sleep" in query for _, query in sessions()))
     assert await lane.fetch("SELECT 1", {}) == [(1,)]
     assert pool.kept == 1
+
+
+async def test_cancel_is_heard_though_the_server_cannot_be_told(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("nobody is there")
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", fail)
+    waiting = asyncio.create_task(lane.fetch(SLEEP, {"seconds": 1}))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert waiting.cancelled()
+    assert await lane.fetch("SELECT 1", {}) == [(1,)]
+
+
+async def test_cancel_while_a_connection_goes_back_loses_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_going_back = asyncio.Event()
+    put = Pool.putconn
+
+    async def put_slowly(pool: Pool, connection: Connection) -> None:
+        is_going_back.set()
+        await asyncio.sleep(0.05)
+        await put(pool, connection)
+
+    monkeypatch.setattr(Pool, "putconn", put_slowly)
+    monkeypatch.setattr(lane_module, "_KEPT_S", 0.0)
+    async with open_pool(url, min_size=2, max_size=2, application_name=NAME) as pool:
+        lane = pool.lane()
+        await lane.fetch("SELECT 1", {})
+        going = asyncio.create_task(lane.fetch("SELECT 1", {}))
+        await is_going_back.wait()
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+
+        async with asyncio.timeout(5), pool.connection(), pool.connection():
+            assert pool.kept == 0
 
 
 async def test_deadline_of_the_caller_ends_the_statement(lane: Lane) -> None:
@@ -193,12 +273,12 @@ async def test_connection_that_was_closed_while_it_lay_idle_fails_nobody(
 
 
 async def test_connection_that_is_cut_under_a_statement_fails_it_and_not_the_next(
-    lane: Lane, postgres_server: PostgresServer
+    lane: Lane, postgres_server: PostgresServer, sessions: Callable[[], list[tuple[int, str]]]
 ) -> None:
     pid = await backend(lane)
     cut = asyncio.create_task(lane.fetch(SLEEP, {"seconds": 60}))
+    await until(lambda: any("pg_sleep" in query for _, query in sessions()))
     with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
-        await asyncio.sleep(0)
         admin.execute("SELECT pg_terminate_backend(%s)", [pid])
     with pytest.raises(psycopg.OperationalError):
         await cut
