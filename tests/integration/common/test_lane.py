@@ -277,7 +277,7 @@ async def test_connection_that_is_cut_under_a_statement_fails_it_and_not_the_nex
 ) -> None:
     pid = await backend(lane)
     cut = asyncio.create_task(lane.fetch(SLEEP, {"seconds": 60}))
-    await until(lambda: any("pg_sleep" in query for _, query in sessions()))
+    await until(lambda: any("pg_sleep" in query for other, query in sessions() if other == pid))
     with psycopg.connect(postgres_server.superuser_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(%s)", [pid])
     with pytest.raises(psycopg.OperationalError):
