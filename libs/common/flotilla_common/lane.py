@@ -25,7 +25,7 @@ async def fetch(connection: Connection, statement: str, parameters: Mapping[str,
 
 
 class Lane:
-    """Runs busy statements without what pool and cursor do for each, which is more than half of a short one's cost.
+    """Runs busy statements without what pool and cursor do for each, which is half of a short one's cost here.
 
     A statement that finds another one under way, or nothing kept, goes by the pool. Statements are transactions of
     their own.

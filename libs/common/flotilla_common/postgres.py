@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
@@ -23,6 +22,7 @@ from flotilla_common.errors import (
     UnavailableError,
 )
 from flotilla_common.lane import Lane
+from flotilla_common.link import is_readable
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -185,9 +185,7 @@ async def _check_open(connection: Connection) -> None:
 
     Asks the socket, which costs microseconds; only if there is something to read does it ask the server.
     """
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    if poller.poll(0):
+    if is_readable(connection.fileno()):
         await AsyncConnectionPool.check_connection(connection)
 
 

@@ -11,8 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from fakes.servers import PostgresServer
-from flotilla_cli.embedded.provision import OWNER, drop_database, provision_database, role_of
+from fakes.servers import PostgresServer, ServiceDatabase
 from flotilla_common import lane as lane_module
 from flotilla_common.columns import Bigints, Blobs, Integers, Texts, Uuids
 from flotilla_common.lane import Lane, fetch
@@ -23,7 +22,6 @@ PID = "SELECT pg_backend_pid()"
 SLEEP = "SELECT 1 FROM pg_sleep(%(seconds)s::float8)"
 TABLE = """
 CREATE TABLE memory.once (x int UNIQUE DEFERRABLE INITIALLY DEFERRED);
-GRANT USAGE ON SCHEMA memory TO flotilla_memory;
 GRANT SELECT, INSERT ON memory.once TO flotilla_memory;
 """
 NOW = datetime(2026, 11, 22, 1, 30, 0, 123456, UTC)
@@ -53,13 +51,11 @@ STATEMENTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def url(postgres_server: PostgresServer) -> Iterator[str]:
-    name = f"test_lanes_{uuid4().hex[:8]}"
-    provision_database(postgres_server.superuser_url, name)
-    with psycopg.connect(postgres_server.url(OWNER, name), autocommit=True) as connection:
+def url(database: Callable[[str], ServiceDatabase]) -> str:
+    made = database("memory")
+    with psycopg.connect(made.owner_url, autocommit=True) as connection:
         connection.execute(TABLE)
-    yield postgres_server.url(role_of("memory"), name)
-    drop_database(postgres_server.superuser_url, name)
+    return made.url
 
 
 @pytest.fixture
