@@ -12,6 +12,8 @@ from typing import Any
 
 from e2e.edge import Edge, counted
 
+_IN_THE_LOG = "; in the log "
+
 
 @dataclass(slots=True)
 class Entry:
@@ -66,8 +68,8 @@ class Ledger:
     def check_events(self, edge: Edge) -> None:
         """Reads every stream's event log again, to its end: also what a client lost sight of has to be there, once."""
         for entry in self.entries:
-            if entry.is_stream and entry.run_id:
-                entry.failure = _wrong_log(list(edge.events(entry.run_id)), entry) or entry.failure
+            if entry.is_stream and entry.run_id and (wrong := _wrong_log(list(edge.events(entry.run_id)), entry)):
+                entry.failure = f"{entry.failure or 'nothing'}{_IN_THE_LOG}{wrong}"
 
     def read_runs(self, edge: Edge) -> None:
         """Learns which version made each answer, and in how many attempts."""
@@ -96,14 +98,22 @@ class Ledger:
         file.write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in self.entries))
 
 
+def is_log_wrong(entry: Entry) -> bool:
+    """Whether the event log of a conversation is not the one of its right answer."""
+    return _IN_THE_LOG in entry.failure
+
+
 def _wrong_log(log: list[tuple[int, dict[str, Any]]], entry: Entry) -> str:
     """Returns what is wrong with the numbered events of a run, or nothing."""
-    if [number for number, _ in log] != list(range(1, len(log) + 1)):
-        return "events have a gap or a double"
-    answer = log[-1][1].get("answer", {}).get("content", "")
+    if not log or [number for number, _ in log] != list(range(1, len(log) + 1)):
+        return "a gap or a double"
+    last = log[-1][1]
+    if last["type"] != "done":
+        return f"{last['type']}: {last.get('error', {}).get('reason', 'no reason')}"
+    answer = last["answer"]["content"]
     if answer.split() != entry.right_answer:
-        return "the log has no right answer"
-    return "" if answer.startswith(entry.text) else "the log has another answer"
+        return "no right answer"
+    return "" if answer.startswith(entry.text) else "another answer"
 
 
 def _spread(values: list[float]) -> dict[str, float]:

@@ -95,7 +95,7 @@ class Load:
         try:
             await (self._read_stream(client, entry) if entry.is_stream else self._read_answer(client, entry))
         except httpx.TransportError as error:
-            cut = "cut: " if entry.text else ""
+            cut = "cut: " if entry.run_id else ""
             entry.failure = f"{cut}{type(error).__name__}"
         entry.judge()
         entry.seconds = time.monotonic() - entry.began_s
