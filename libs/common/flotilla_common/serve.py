@@ -119,7 +119,7 @@ async def open_server(
         drain=let_go,
     )
     verifier = verifier or IdentityVerifier(settings.identity_keys_dir, service_name)
-    streams = ServedStreams()
+    streams = ServedStreams(verifier)
     health.on_change(streams.set_taking)
     interceptor = ServerInterceptor(
         verifier,

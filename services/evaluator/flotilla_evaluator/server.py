@@ -43,7 +43,13 @@ class EvaluatorServicer(pb_grpc.EvaluatorServiceServicer):
 
     async def BatchObserve(self, request: pb.BatchObserveRequest, context: Context) -> pb.BatchObserveResponse:
         """Stores and scores runs, each for its own person."""
-        outcomes = await serve_each(request.observations, self._observe, verifier=self._verifier, field="observations")
+        outcomes = await serve_each(
+            request.observations,
+            self._observe,
+            verifier=self._verifier,
+            field="observations",
+            identities_token=request.identities_token,
+        )
         return pb.BatchObserveResponse(results=map(_result, outcomes))
 
     async def GetObservation(self, request: pb.GetObservationRequest, context: Context) -> pb.GetObservationResponse:

@@ -54,7 +54,13 @@ class MemoryServicer(pb_grpc.MemoryServiceServicer):
         self, request: pb.BatchCommitTurnsRequest, context: Context
     ) -> pb.BatchCommitTurnsResponse:
         """Stores turns, each for its own person; side by side, so that they share statements and the model's call."""
-        outcomes = await serve_each(request.commits, self._commit, verifier=self._verifier, field="commits")
+        outcomes = await serve_each(
+            request.commits,
+            self._commit,
+            verifier=self._verifier,
+            field="commits",
+            identities_token=request.identities_token,
+        )
         return pb.BatchCommitTurnsResponse(results=map(_result, outcomes))
 
     async def SearchMemories(self, request: pb.SearchMemoriesRequest, context: Context) -> pb.SearchMemoriesResponse:

@@ -77,6 +77,15 @@ class Silent:
     def metadata(self, given: Any, span: Any) -> Any:
         return given
 
+    def identity(self, given: Any) -> None:
+        return None
+
+    def signed(self, metadata: Any, identity: None) -> Any:
+        return metadata
+
+    def begin_session(self) -> None:
+        return None
+
     def timeout_s(self, given: float | None, *, answers_once: bool) -> float | None:
         return given
 
@@ -101,7 +110,7 @@ class Transport:
                 yield plain
                 return
             outgoing: Any = Silent()
-            async with Channel(plain, outgoing, CallStreams(plain), SHORT_STREAMS) as channel:
+            async with Channel(plain, outgoing, CallStreams(plain, outgoing), SHORT_STREAMS) as channel:
                 await self.settle(channel)
                 yield channel
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from flotilla_common.identity.ed25519 import encode
 from flotilla_common.identity.keys import fingerprint, read_private_key
 from flotilla_common.identity.model import Identity
-from flotilla_common.identity.token import ISSUERS, LIFETIME_S, to_claims
+from flotilla_common.identity.session import CallerSession
+from flotilla_common.identity.token import ISSUERS, LIFETIME_S, claims_of_many, frame, session_claims, to_claims
 
 CACHED_TOKENS = 4096
 RECHECK_S = 1.0
@@ -38,10 +41,30 @@ class IdentitySigner:
         cached = self._tokens.get((identity, audience))
         if cached is not None and now < cached[1]:
             return cached[0]
-        claims = to_claims(identity, issuer=self._issuer, audience=audience, issued_at=int(now))
-        token = encode(orjson.dumps(claims), self._key)
+        token = self._signed(to_claims(identity), audience, now)
         self._remember((identity, audience), token, now)
         return token
+
+    def sign_all(self, identities: Iterable[Identity], *, audience: str) -> str:
+        """Returns one token for all parts of a batch, each for the identity in its place."""
+        return self._freshly_signed(claims_of_many(identities), audience)
+
+    def begin_session(self, *, audience: str) -> CallerSession:
+        """Returns a new session with a server of the audience, which lasts half a token's life."""
+
+        def vouch(public_key: bytes) -> str:
+            return self._freshly_signed(session_claims(public_key), audience)
+
+        return CallerSession(vouch, lasts_s=LIFETIME_S / 2)
+
+    def _freshly_signed(self, claims: dict[str, Any], audience: str) -> str:
+        now = time.time()
+        self._reread_key(now)
+        return self._signed(claims, audience, now)
+
+    def _signed(self, claims: dict[str, Any], audience: str, now: float) -> str:
+        whole = frame(issuer=self._issuer, audience=audience, issued_at=int(now)) | claims
+        return encode(orjson.dumps(whole), self._key)
 
     def _remember(self, key: tuple[Identity, str], token: str, now: float) -> None:
         self._tokens.pop(key, None)

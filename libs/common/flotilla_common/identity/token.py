@@ -1,13 +1,16 @@
-"""The identity token: its form, and an identity to claims and back, the same way at both ends."""
+"""Signed tokens: their form, and an identity or a session's key to claims and back, the same way at both ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from jwt.utils import base64url_decode, base64url_encode
+
 from flotilla_common.identity.ed25519 import ALGORITHM
 from flotilla_common.identity.model import Identity
+from flotilla_common.identity.packed import pack, unpack
 
 HEADER = {"alg": ALGORITHM, "typ": "JWT"}
 LIFETIME_S = 60
@@ -17,13 +20,14 @@ AUDIENCES = ("orchestrator", "memory", "tool", "evaluator")
 """Who is told: a token for one service is worth nothing at another."""
 
 
-def to_claims(identity: Identity, *, issuer: str, audience: str, issued_at: int) -> dict[str, Any]:
+def frame(*, issuer: str, audience: str, issued_at: int) -> dict[str, Any]:
+    """Returns the claims that every token has: by whom, for whom, from when and until when."""
+    return {"iss": issuer, "aud": audience, "iat": issued_at, "exp": issued_at + LIFETIME_S}
+
+
+def to_claims(identity: Identity) -> dict[str, Any]:
     """Returns the claims that say who the call is for."""
     claims: dict[str, Any] = {
-        "iss": issuer,
-        "aud": audience,
-        "iat": issued_at,
-        "exp": issued_at + LIFETIME_S,
         "sub": str(identity.user_id),
         "tenant": str(identity.tenant_id),
         "remembers": identity.remembers,
@@ -32,6 +36,26 @@ def to_claims(identity: Identity, *, issuer: str, audience: str, issued_at: int)
     if identity.run_id is not None:
         claims["run_id"] = str(identity.run_id)
     return claims
+
+
+def session_claims(public_key: bytes) -> dict[str, Any]:
+    """Returns the claims of a session's key: they name nobody, so that no service takes them for an identity."""
+    return {"session": base64url_encode(public_key).decode()}
+
+
+def session_key_of(claims: Mapping[str, Any]) -> bytes:
+    """Returns the session's public key; raises KeyError, TypeError or ValueError if the claims have another shape."""
+    return base64url_decode(claims["session"])
+
+
+def claims_of_many(identities: Iterable[Identity]) -> dict[str, Any]:
+    """Returns the claims that say who the parts of a batch are for, in order."""
+    return {"identities": [base64url_encode(pack(identity)).decode() for identity in identities]}
+
+
+def many_from(claims: Mapping[str, Any]) -> list[Identity]:
+    """Returns the identities; raises KeyError, TypeError or ValueError if the claims have another shape."""
+    return [unpack(base64url_decode(packed)) for packed in claims["identities"]]
 
 
 def from_claims(claims: Mapping[str, Any]) -> Identity:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 import orjson
 from jwt.utils import base64url_decode
+from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
 from flotilla_common.errors import UnauthenticatedError
 from flotilla_common.identity.ed25519 import decode
 from flotilla_common.identity.keys import fingerprint, read_public_key
 from flotilla_common.identity.model import Identity
-from flotilla_common.identity.token import HEADER, ISSUERS, LIFETIME_S, from_claims
+from flotilla_common.identity.session import ServerSession
+from flotilla_common.identity.token import HEADER, ISSUERS, LIFETIME_S, from_claims, many_from, session_key_of
 
 CACHED_IDENTITIES = 4096
 CLOCK_SKEW_S = 5
 LONGEST_TOKEN = 4096
+LONGEST_TOKEN_OF_MANY = 256 * 1024
 RECHECK_S = 1.0
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class IdentityVerifier:
@@ -44,17 +48,48 @@ class IdentityVerifier:
         cached = self._identities.get(token)
         if cached is not None and now < cached[1]:
             return cached[0]
-        try:
-            claims = self._decode(token, now)
-            identity = from_claims(claims)
-        except (jwt.PyJWTError, KeyError, TypeError, ValueError) as exc:
-            raise UnauthenticatedError("the identity token is not valid", reason="identity_invalid") from exc
-        self._remember(token, identity, float(claims["exp"]))
+        identity, expires_at = self._read(token, now, from_claims)
+        self._remember(token, identity, expires_at)
         return identity
 
+    def verify_all(self, token: str) -> list[Identity]:
+        """Returns for whom the parts of a batch are, in order; raises UnauthenticatedError as `verify` does."""
+        now = time.time()
+        self._reread_keys(now)
+        return self._read(token, now, many_from, longest=LONGEST_TOKEN_OF_MANY)[0]
+
+    def begin_session(self, token: str) -> ServerSession:
+        """Returns this end of a session with who signed the token; raises UnauthenticatedError as `verify` does.
+
+        It is over when the token expires, and as soon as any issuer's key is another one.
+        """
+        now = time.time()
+        self._reread_keys(now)
+        keys = self._keys
+
+        def is_current() -> bool:
+            now = time.time()
+            self._reread_keys(now)
+            return self._keys is keys and now < expires_at
+
+        session, expires_at = self._read(
+            token, now, lambda claims: ServerSession(session_key_of(claims), is_current=is_current)
+        )
+        return session
+
+    def _read(
+        self, token: str, now: float, read: Callable[[dict[str, Any]], T], *, longest: int = LONGEST_TOKEN
+    ) -> tuple[T, float]:
+        """Returns what a token says and when it expires. Raises UnauthenticatedError."""
+        try:
+            if len(token) > longest:
+                raise ValueError("the token is too long")
+            claims = self._decode(token, now)
+            return read(claims), float(claims["exp"])
+        except (jwt.PyJWTError, CryptoError, KeyError, TypeError, ValueError) as exc:
+            raise UnauthenticatedError("the identity token is not valid", reason="identity_invalid") from exc
+
     def _decode(self, token: str, now: float) -> dict[str, Any]:
-        if len(token) > LONGEST_TOKEN:
-            raise ValueError("the token is too long")
         issuer = _named_issuer(token)
         header, payload = decode(token, self._keys[issuer])
         # Anything more in the header (kid, jku, jwk, crit, …) asks us to choose a key by what the caller says.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from flotilla_common.errors import UnauthenticatedError
-from flotilla_common.identity import IdentityVerifier
+from flotilla_common.identity import Identity, IdentityVerifier
 from flotilla_common.ids import new_id
 from flotilla_common.request import RequestContext, enter_request
 from flotilla_common.rpc.call import ServedCall
@@ -16,10 +16,14 @@ LONGEST_KEY = 255
 
 def admit(call: ServedCall, verifier: IdentityVerifier) -> None:
     """Enters the request that the metadata describes; raises UnauthenticatedError if nobody we know vouches for it."""
-    token = call.text(IDENTITY_KEY)
-    if token is None:
-        raise UnauthenticatedError("the call names no identity", reason="identity_missing")
-    identity = verifier.verify(token)
+    identity = call.vouch() if call.vouch is not None else _named(call, verifier)
     deadline = None if call.timeout_s is None else time.monotonic() + call.timeout_s
     request_id = (call.text(REQUEST_ID_KEY) or str(new_id()))[:LONGEST_KEY]
     enter_request(RequestContext(identity, request_id, call.text(IDEMPOTENCY_KEY), deadline))
+
+
+def _named(call: ServedCall, verifier: IdentityVerifier) -> Identity:
+    token = call.text(IDENTITY_KEY)
+    if token is None:
+        raise UnauthenticatedError("the call names no identity", reason="identity_missing")
+    return verifier.verify(token)

@@ -1,4 +1,4 @@
-"""Calls that carry many requests: each is for the identity that its own token names, and fails by itself."""
+"""Calls that carry many requests: each is for an identity of its own, which a token names, and fails by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # it has no stubs
 
 from flotilla_common.errors import FlotillaError, InternalError, InvalidArgumentError
-from flotilla_common.identity import IdentityVerifier
+from flotilla_common.identity import Identity, IdentityVerifier
 from flotilla_common.ids import new_id
 from flotilla_common.request import RequestContext, current_request, enter_request
 from flotilla_common.rpc.details import pack, unpack
@@ -26,7 +26,7 @@ class BatchItem(Protocol):
 
     @property
     def identity_token(self) -> str:
-        """The signed token, as in a call's metadata."""
+        """The signed token, as in a call's metadata; none where one token names all."""
 
 
 Item = TypeVar("Item", bound=BatchItem)
@@ -34,16 +34,31 @@ Result = TypeVar("Result")
 
 
 async def serve_each(
-    items: Sequence[Item], serve: Callable[[Item], Awaitable[Result]], *, verifier: IdentityVerifier, field: str
+    items: Sequence[Item],
+    serve: Callable[[Item], Awaitable[Result]],
+    *,
+    verifier: IdentityVerifier,
+    field: str,
+    identities_token: str = "",
 ) -> list[Result | FlotillaError]:
     """Serves items side by side, each as a request of its own, and returns results or what they failed with, in order.
 
-    An item is for whom its token names and never for whom the call names, so that one call may hold many tenants' and
-    still nobody says more than the issuers signed. Raises InvalidArgumentError when there are none or too many.
+    An item is for whom a token names, the one for all of them or its own, and never for whom the call names, so that
+    one call may hold many tenants' and still nobody says more than the issuers signed.
+
+    Raises InvalidArgumentError when there are none, too many, or another number than `identities_token` names, and
+    UnauthenticatedError when that one is not valid.
     """
     if not 1 <= len(items) <= MOST_ITEMS:
         raise InvalidArgumentError(f"A batch has 1 to {MOST_ITEMS} items.", field=field)
-    outcomes = await asyncio.gather(*(_serve(item, serve, verifier) for item in items), return_exceptions=True)
+    if identities_token:
+        identities = verifier.verify_all(identities_token)
+        if len(identities) != len(items):
+            raise InvalidArgumentError("The token names another number of identities.", field="identities_token")
+        serving = [_serve_as(identity, item, serve) for identity, item in zip(identities, items, strict=True)]
+    else:
+        serving = [_serve(item, serve, verifier) for item in items]
+    outcomes = await asyncio.gather(*serving, return_exceptions=True)
     return [_known(outcome) if isinstance(outcome, BaseException) else outcome for outcome in outcomes]
 
 
@@ -66,7 +81,10 @@ def error_in(packed: bytes) -> FlotillaError | None:
 
 
 async def _serve(item: Item, serve: Callable[[Item], Awaitable[Result]], verifier: IdentityVerifier) -> Result:
-    identity = verifier.verify(item.identity_token)
+    return await _serve_as(verifier.verify(item.identity_token), item, serve)
+
+
+async def _serve_as(identity: Identity, item: Item, serve: Callable[[Item], Awaitable[Result]]) -> Result:
     call = current_request()
     # Entered in this item's own task: the call and its other items keep theirs.
     enter_request(RequestContext(identity, str(identity.run_id or call.request_id), deadline=call.deadline))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -11,6 +12,7 @@ from grpc.aio import ServicerContext
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from flotilla_common.errors import FlotillaError
+from flotilla_common.identity import Identity
 
 Context: TypeAlias = ServicerContext[Any, Any]
 
@@ -25,6 +27,8 @@ class ServedCall:
     """Seconds until the caller's deadline when the call arrived; None without one."""
     started: float = field(default_factory=time.perf_counter)
     span: Span = INVALID_SPAN
+    vouch: Callable[[], Identity] | None = None
+    """Proves for whom a call on a stream with a session is; raises UnauthenticatedError and UnavailableError."""
     code: StatusCode = StatusCode.OK
     error: FlotillaError | None = None
     """Why it failed, if it failed in a way that we know."""
@@ -41,7 +45,8 @@ class ServedCall:
 
 def receive(context: Context) -> ServedCall:
     """Returns a call as it arrives."""
-    return ServedCall(context, dict(context.invocation_metadata() or ()), context.time_remaining())
+    metadata = dict(context.invocation_metadata() or ())
+    return ServedCall(context, metadata, context.time_remaining(), vouch=getattr(context, "vouch", None))
 
 
 def abandoned_code(call: ServedCall) -> StatusCode:

@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 from opentelemetry.trace import Span, StatusCode
 
-from flotilla_common.identity import IdentitySigner
+from flotilla_common.identity import Identity, IdentitySigner
 from flotilla_common.rpc.multiplex.call import StreamedCall
 from flotilla_common.rpc.multiplex.calls import AnswersCall, UnaryCall
 from flotilla_common.rpc.multiplex.sharing import NO_SHORT_STREAMS, ShortStreams, sharing
@@ -84,7 +84,10 @@ async def open_channel(
     else:
         plain = aio.secure_channel(address, credentials, options=OPTIONS)
     outgoing = Outgoing(audience=audience, signer=signer, default_timeout_s=default_timeout_s)
-    async with plain, Channel(plain, outgoing, CallStreams(plain) if multiplexed else None, short_streams) as channel:
+    async with (
+        plain,
+        Channel(plain, outgoing, CallStreams(plain, outgoing) if multiplexed else None, short_streams) as channel,
+    ):
         yield channel
 
 
@@ -119,14 +122,14 @@ class Channel(aio.Channel):
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method with one request and one answer."""
-        start: Callable[..., Any] = self._plain.unary_unary(method, *args, **kwargs)
+        start = self._signing(self._plain.unary_unary(method, *args, **kwargs))
         if self._streams is not None:
             start = sharing(UnaryCall, self._streams, method, start, *args, **kwargs)
         return self._wrap(start, method, answers_once=True)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method that streams answers."""
-        start: Callable[..., Any] = self._plain.unary_stream(method, *args, **kwargs)
+        start = self._signing(self._plain.unary_stream(method, *args, **kwargs))
         is_short = self._short_streams.get(method)
         if self._streams is not None and is_short is not None:
             start = sharing(AnswersCall, self._streams, method, start, *args, **kwargs, may_share=is_short)
@@ -134,11 +137,20 @@ class Channel(aio.Channel):
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method that streams requests."""
-        return self._wrap(self._plain.stream_unary(method, *args, **kwargs), method, answers_once=True)
+        return self._wrap(self._signing(self._plain.stream_unary(method, *args, **kwargs)), method, answers_once=True)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Returns a callable for a method that streams both ways."""
-        return self._wrap(self._plain.stream_stream(method, *args, **kwargs), method, answers_once=False)
+        return self._wrap(self._signing(self._plain.stream_stream(method, *args, **kwargs)), method, answers_once=False)
+
+    def _signing(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a callable that takes for whom the call is and tells it by a token."""
+        outgoing = self._outgoing
+
+        def start(request: Any, *, metadata: Metadata, identity: Identity | None, **options: Any) -> Any:
+            return plain(request, metadata=outgoing.signed(metadata, identity), **options)
+
+        return start
 
     def _wrap(self, start: Callable[..., Any], method: str, *, answers_once: bool) -> Callable[..., Any]:
         outgoing = self._outgoing
@@ -147,10 +159,12 @@ class Channel(aio.Channel):
             request: Any = None, *, timeout: float | None = None, metadata: Metadata | None = None, **options: Any
         ) -> Any:
             span = start_client_span(method)
+            given = tuple(metadata or ())
             started = start(
                 request,
                 timeout=outgoing.timeout_s(timeout, answers_once=answers_once),
-                metadata=outgoing.metadata(tuple(metadata or ()), span),
+                metadata=outgoing.metadata(given, span),
+                identity=outgoing.identity(given),
                 **options,
             )
             if span is not None:

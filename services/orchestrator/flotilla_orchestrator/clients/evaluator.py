@@ -36,12 +36,11 @@ class GrpcEvaluatorClient:
     async def observe_all(self, deliveries: Sequence[Delivery]) -> Sequence[FlotillaError | None]:
         """Sends serialised ObserveRequests in one call; returns what each failed with, or None."""
         observations = [
-            pb.RunObservation(
-                identity_token=self._signer.sign(delivery.identity, audience="evaluator"),
-                request=pb.ObserveRequest.FromString(delivery.payload),
-            )
-            for delivery in deliveries
+            pb.RunObservation(request=pb.ObserveRequest.FromString(delivery.payload)) for delivery in deliveries
         ]
+        token = self._signer.sign_all((delivery.identity for delivery in deliveries), audience="evaluator")
         with map_rpc_errors("evaluator"):
-            answer = await self._stub.BatchObserve(pb.BatchObserveRequest(observations=observations))
+            answer = await self._stub.BatchObserve(
+                pb.BatchObserveRequest(observations=observations, identities_token=token)
+            )
         return outcomes_of((result.error_status for result in answer.results), deliveries)

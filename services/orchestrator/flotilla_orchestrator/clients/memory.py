@@ -80,13 +80,10 @@ class GrpcMemoryClient:
 
     async def commit_turns(self, deliveries: Sequence[Delivery]) -> Sequence[FlotillaError | None]:
         """Sends serialised CommitTurnRequests in one call; returns what each failed with, or None."""
-        commits = [
-            pb.TurnCommit(
-                identity_token=self._signer.sign(delivery.identity, audience="memory"),
-                request=pb.CommitTurnRequest.FromString(delivery.payload),
-            )
-            for delivery in deliveries
-        ]
+        commits = [pb.TurnCommit(request=pb.CommitTurnRequest.FromString(delivery.payload)) for delivery in deliveries]
+        token = self._signer.sign_all((delivery.identity for delivery in deliveries), audience="memory")
         with map_rpc_errors("memory"):
-            answer = await self._stub.BatchCommitTurns(pb.BatchCommitTurnsRequest(commits=commits))
+            answer = await self._stub.BatchCommitTurns(
+                pb.BatchCommitTurnsRequest(commits=commits, identities_token=token)
+            )
         return outcomes_of((result.error_status for result in answer.results), deliveries)

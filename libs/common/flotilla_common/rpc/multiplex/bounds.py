@@ -9,6 +9,12 @@ from flotilla.common.v1.call_service_pb2 import MetadataItem
 CONNECT = "/flotilla.common.v1.CallService/Connect"
 SERVER_KEY = "x-flotilla-server"
 """In the initial metadata: an id of the server's own, by which callers tell servers behind one name apart."""
+SESSION_KEY = "x-flotilla-session"
+"""In the metadata of a stream: the token by which the caller begins a session."""
+SESSION_ANSWER_KEY = "x-flotilla-session-bin"
+"""In the initial metadata: the server's part of the session's key."""
+SEAL_KEY = "x-flotilla-seal-bin"
+"""In the metadata of a call on a stream with a session: for whom it is, and the proof, in place of a token."""
 MOST_CALLS = 2048
 """That a caller has open on one stream; what comes on top goes over plain gRPC.
 

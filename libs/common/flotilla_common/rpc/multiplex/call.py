@@ -9,17 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flotilla.common.v1.call_service_pb2 import CallAnswer, CallEnd
+from flotilla.common.v1.call_service_pb2 import CallAnswer, CallEnd, CallOpening
 from grpc import StatusCode
 from grpc.aio import AioRpcError, BaseError
 from grpc.aio import Metadata as GrpcMetadata
 
+from flotilla_common.identity import Identity
 from flotilla_common.rpc.multiplex.bounds import Metadata, unpack_metadata
 from flotilla_common.rpc.policy import LARGEST_MESSAGE, MOST_ATTEMPTS, backoff_s
 from flotilla_common.status import code_of_number
 
 if TYPE_CHECKING:
     from flotilla_common.rpc.multiplex.stream import CallStream
+
+_LONGEST_TIMEOUT_MS = 2**32 - 1
 
 
 class Pick(Protocol):
@@ -47,7 +50,14 @@ class StreamedCall:
     """
 
     def __init__(
-        self, streams: Pick, method: Method, request: Any, data: bytes, metadata: Metadata, timeout_s: float | None
+        self,
+        streams: Pick,
+        method: Method,
+        request: Any,
+        data: bytes,
+        metadata: Metadata,
+        identity: Identity | None,
+        timeout_s: float | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._streams = streams
@@ -55,6 +65,7 @@ class StreamedCall:
         self._request = request
         self._data = data
         self._metadata = metadata
+        self._identity = identity
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._timer = None if timeout_s is None else self._loop.call_later(timeout_s, self._expire)
         self._retry: asyncio.TimerHandle | None = None
@@ -77,7 +88,10 @@ class StreamedCall:
         """Opens the call on a stream."""
         self._attempts += 1
         self._stream = stream
-        self._id = stream.open(self, self._method.path, self._metadata, self.time_remaining(), self._data)
+        opening = CallOpening(method=self._method.path, request=self._data)
+        if (timeout_s := self.time_remaining()) is not None:
+            opening.timeout_ms = min(int(timeout_s * 1000), _LONGEST_TIMEOUT_MS)
+        self._id = stream.open(self, opening, self._metadata, self._identity)
 
     def hear_answer(self, answer: CallAnswer) -> None:
         """Takes an answer or a piece of it."""
@@ -184,7 +198,9 @@ class StreamedCall:
             await asyncio.shield(self._done)
 
     def _call_plainly(self) -> Any:
-        return self._method.plain(self._request, timeout=self.time_remaining(), metadata=self._metadata)
+        return self._method.plain(
+            self._request, timeout=self.time_remaining(), metadata=self._metadata, identity=self._identity
+        )
 
     def _take_data(self, data: bytes) -> None:
         self._has_answers = True

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from grpc import Compression, Status, StatusCode
 from grpc.aio import AbortError, BaseError, ServicerContext
 
+from flotilla_common.identity import Identity
 from flotilla_common.rpc.multiplex.bounds import Metadata
 
 
@@ -21,7 +22,10 @@ class StreamedContext(ServicerContext[Any, Any]):
         timeout_s: float | None,
         write: Callable[[Any], Awaitable[None]],
         connection: ServicerContext[Any, Any],
+        vouch: Callable[[], Identity] | None,
     ) -> None:
+        self.vouch = vouch
+        """Proves for whom the call is; None where its metadata has a token."""
         self._metadata = metadata
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._write = write

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 from flotilla.common.v1.call_service_pb2 import CallOpening
 from grpc import RpcMethodHandler, StatusCode, aio
 
+from flotilla_common.identity import Identity, SealedCall
 from flotilla_common.rpc.call import Context
 from flotilla_common.rpc.multiplex.answers import Answers
-from flotilla_common.rpc.multiplex.bounds import unpack_metadata
+from flotilla_common.rpc.multiplex.bounds import SEAL_KEY, unpack_metadata
 from flotilla_common.rpc.multiplex.context import StreamedContext
 from flotilla_common.rpc.policy import LARGEST_MESSAGE
 
@@ -26,12 +28,24 @@ class ServedStreamCall:
 
     _is_late = False
 
-    def __init__(self, call_id: int, opening: CallOpening, answers: Answers, connection: Context) -> None:
+    def __init__(
+        self,
+        call_id: int,
+        opening: CallOpening,
+        answers: Answers,
+        connection: Context,
+        open_seal: Callable[[bytes, SealedCall], Identity],
+    ) -> None:
         self._call_id = call_id
         self._opening = opening
         self._answers = answers
         self._timeout_s = opening.timeout_ms / 1000 if opening.HasField("timeout_ms") else None
-        self._context = StreamedContext(unpack_metadata(opening.metadata), self._timeout_s, self._write, connection)
+        metadata = unpack_metadata(opening.metadata)
+        seal = next((value for key, value in metadata if key == SEAL_KEY), None)
+        vouch = None
+        if isinstance(seal, bytes):
+            vouch = partial(open_seal, seal, SealedCall(call_id, opening.method, opening.request))
+        self._context = StreamedContext(metadata, self._timeout_s, self._write, connection, vouch)
         self._serialise: Callable[[Any], bytes] | None = None
         self._task: asyncio.Task[None] | None = None
 

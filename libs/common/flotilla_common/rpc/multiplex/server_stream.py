@@ -12,12 +12,19 @@ from flotilla.common.v1.call_service_pb2 import CallerFrame, CallOpening, Connec
 from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 
-from flotilla_common.errors import InvalidArgumentError
+from flotilla_common.errors import InvalidArgumentError, UnauthenticatedError, UnavailableError
+from flotilla_common.identity import Identity, IdentityVerifier, SealedCall, ServerSession
 from flotilla_common.ids import new_id
 from flotilla_common.rpc.call import Context
 from flotilla_common.rpc.failure import INTERNAL_MESSAGE
 from flotilla_common.rpc.multiplex.answers import Answers
-from flotilla_common.rpc.multiplex.bounds import MOST_SERVED_CALLS, SERVER_KEY
+from flotilla_common.rpc.multiplex.bounds import (
+    MOST_SERVED_CALLS,
+    SERVER_KEY,
+    SESSION_ANSWER_KEY,
+    SESSION_KEY,
+    Metadata,
+)
 from flotilla_common.rpc.multiplex.served_stream_call import Find, Handler, ServedStreamCall
 
 _log = logging.getLogger(__name__)
@@ -26,7 +33,8 @@ _log = logging.getLogger(__name__)
 class ServedStreams:
     """All streams of calls that one server has."""
 
-    def __init__(self) -> None:
+    def __init__(self, verifier: IdentityVerifier) -> None:
+        self._verifier = verifier
         self._id = str(new_id())
         self._streams: set[ServedStream] = set()
         self._is_taking = True
@@ -46,8 +54,10 @@ class ServedStreams:
                 stream.say_goodbye()
 
     async def _connect(self, find: Find, _: Any, context: Context) -> None:
-        await context.send_initial_metadata(((SERVER_KEY, self._id),))
-        stream = ServedStream(find, context)
+        session = self._begin_session(dict(context.invocation_metadata() or ()).get(SESSION_KEY))
+        said: Metadata = ((SERVER_KEY, self._id),)
+        await context.send_initial_metadata((*said, (SESSION_ANSWER_KEY, session.answer)) if session else said)
+        stream = ServedStream(find, context, session)
         self._streams.add(stream)
         if not self._is_taking:
             stream.say_goodbye()
@@ -58,15 +68,28 @@ class ServedStreams:
         finally:
             self._streams.discard(stream)
 
+    def _begin_session(self, token: str | bytes | None) -> ServerSession | None:
+        """Returns this end of the session that a caller asks for; none with one that is not trusted."""
+        if not isinstance(token, str):
+            return None
+        try:
+            return self._verifier.begin_session(token)
+        except UnauthenticatedError as exc:
+            # Its calls name their identities by tokens then, and each is judged by its own.
+            _log.warning("a session was refused", extra={"reason": exc.reason})
+            return None
+
 
 class ServedStream:
     """One stream of calls, from its first frame to its last."""
 
-    def __init__(self, find: Find, context: Context) -> None:
+    def __init__(self, find: Find, context: Context, session: ServerSession | None) -> None:
         self._find = find
+        self._session = session
         self._context = context
         self._answers = Answers(context)
         self._calls: dict[int, ServedStreamCall] = {}
+        self._last_id = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.say_goodbye = self._answers.say_goodbye
 
@@ -110,15 +133,29 @@ class ServedStream:
             raise InvalidArgumentError("A frame says nothing.", field="frames.kind")
 
     def _open(self, call_id: int, opening: CallOpening) -> None:
-        if call_id in self._calls:
-            raise InvalidArgumentError("A call with this id is open.", field="frames.call_id")
+        if call_id <= self._last_id:
+            # A seal proves who a call is for; that nobody repeats it is proven here.
+            raise InvalidArgumentError("A call's id is greater than all before it.", field="frames.call_id")
+        self._last_id = call_id
         if len(self._calls) >= MOST_SERVED_CALLS:
             self._answers.end(call_id, StatusCode.UNAVAILABLE, "too many calls on one stream")
             return
-        call = self._calls[call_id] = ServedStreamCall(call_id, opening, self._answers, self._context)
+        call = ServedStreamCall(call_id, opening, self._answers, self._context, self._open_seal)
+        self._calls[call_id] = call
         task = call.start(self._find)
         self._tasks.add(task)
         task.add_done_callback(partial(self._forget, call_id))
+
+    def _open_seal(self, seal: bytes, call: SealedCall) -> Identity:
+        """Returns whom a call is for. Raises UnauthenticatedError, and UnavailableError once the session is over."""
+        if self._session is None:
+            raise UnauthenticatedError("the stream has no session", reason="identity_invalid")
+        try:
+            return self._session.open(seal, call)
+        except UnavailableError:
+            # The caller is to come back with a new one.
+            self.say_goodbye()
+            raise
 
     def _forget(self, call_id: int, task: asyncio.Task[None]) -> None:
         del self._calls[call_id]

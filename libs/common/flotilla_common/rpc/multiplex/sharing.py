@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
+from flotilla_common.identity import Identity
 from flotilla_common.rpc.multiplex.bounds import LARGEST_PIECE, Metadata
 from flotilla_common.rpc.multiplex.call import Method, StreamedCall
 from flotilla_common.rpc.multiplex.streams import CallStreams
@@ -32,17 +33,19 @@ def sharing(
     """Returns a callable that calls a method over a shared stream if it may and one is up, else over plain gRPC."""
     method = Method(path, plain, response_deserializer)
 
-    def start(request: Any, *, timeout: float | None, metadata: Metadata, **options: Any) -> Any:
+    def start(
+        request: Any, *, timeout: float | None, metadata: Metadata, identity: Identity | None, **options: Any
+    ) -> Any:
         if not options and (may_share is None or may_share(request)):
             stream = streams.pick()
             if stream is not None:
                 data = request if request_serializer is None else request_serializer(request)
                 if len(data) <= LARGEST_PIECE:
-                    call = kind(streams, method, request, data, metadata, timeout)
+                    call = kind(streams, method, request, data, metadata, identity, timeout)
                     call.start(stream)
                     _SHARED.inc()
                     return call
         _PLAIN.inc()
-        return plain(request, timeout=timeout, metadata=metadata, **options)
+        return plain(request, timeout=timeout, metadata=metadata, identity=identity, **options)
 
     return start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from flotilla.common.v1.call_service_pb2 import (
     CallCancellation,
@@ -15,20 +15,41 @@ from flotilla.common.v1.call_service_pb2 import (
 )
 from grpc import aio
 
-from flotilla_common.rpc.multiplex.bounds import CONNECT, MOST_CALLS, SERVER_KEY, Metadata, pack_metadata
+from flotilla_common.identity import CallerSession, Identity, SealedCall
+from flotilla_common.rpc.multiplex.bounds import (
+    CONNECT,
+    MOST_CALLS,
+    SEAL_KEY,
+    SERVER_KEY,
+    SESSION_ANSWER_KEY,
+    SESSION_KEY,
+    Metadata,
+    pack_metadata,
+)
 from flotilla_common.rpc.multiplex.call import StreamedCall
 from flotilla_common.rpc.multiplex.outbox import Outbox
 
 OPEN_TIMEOUT_S = 5.0
-_LONGEST_TIMEOUT_MS = 2**32 - 1
+
+
+class Vouch(Protocol):
+    """How a stream says for whom its calls are."""
+
+    def begin_session(self) -> CallerSession | None:
+        """Returns a session for calls on one stream; none where nobody is vouched for."""
+
+    def signed(self, metadata: Metadata, identity: Identity | None) -> Metadata:
+        """Returns metadata with a token that names the identity."""
 
 
 class CallStream:
     """One stream, from its opening until its last call has ended."""
 
-    def __init__(self, channel: aio.Channel) -> None:
+    def __init__(self, channel: aio.Channel, vouch: Vouch) -> None:
         connect: Any = channel.stream_stream(CONNECT, ConnectRequest.SerializeToString, ConnectResponse.FromString)
-        self._rpc: Any = connect()
+        self._vouch = vouch
+        self._session = vouch.begin_session()
+        self._rpc: Any = connect(metadata=((SESSION_KEY, self._session.token),) if self._session else ())
         self._outbox: Outbox[CallerFrame] = Outbox(self._write)
         self._calls: dict[int, StreamedCall] = {}
         self._last_id = 0
@@ -40,9 +61,10 @@ class CallStream:
         """Waits until the stream is up and returns the server's id. Raises AioRpcError or TimeoutError."""
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                for key, value in await self._rpc.initial_metadata() or ():
-                    if key == SERVER_KEY:
-                        return str(value)
+                said = dict(await self._rpc.initial_metadata() or ())
+                if SERVER_KEY in said:
+                    self._agree(said.get(SESSION_ANSWER_KEY))
+                    return str(said[SERVER_KEY])
                 # It ended before it was up; its status says why.
                 await self._rpc.read()
         except BaseException:
@@ -56,14 +78,14 @@ class CallStream:
         """True while another call may be opened here."""
         return len(self._calls) < MOST_CALLS and not self._outbox.is_full and not self.is_unwelcome.is_set()
 
-    def open(self, call: StreamedCall, method: str, metadata: Metadata, timeout_s: float | None, request: bytes) -> int:
-        """Opens a call and returns its id on this stream."""
+    def open(self, call: StreamedCall, opening: CallOpening, metadata: Metadata, identity: Identity | None) -> int:
+        """Opens a call for an identity, adds its metadata, and returns its id on this stream."""
         call_id = self._last_id = self._last_id + 1
         self._calls[call_id] = call
-        opening = CallOpening(method=method, metadata=pack_metadata(metadata), request=request)
-        if timeout_s is not None:
-            opening.timeout_ms = min(int(timeout_s * 1000), _LONGEST_TIMEOUT_MS)
-        self._outbox.put(CallerFrame(call_id=call_id, opening=opening), len(request))
+        if identity is not None:
+            metadata = self._vouched(metadata, identity, SealedCall(call_id, opening.method, opening.request))
+        opening.metadata.extend(pack_metadata(metadata))
+        self._outbox.put(CallerFrame(call_id=call_id, opening=opening), len(opening.request))
         return call_id
 
     def cancel(self, call_id: int) -> None:
@@ -97,6 +119,16 @@ class CallStream:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
             self._break()
+
+    def _agree(self, answer: str | bytes | None) -> None:
+        # A server that knows no sessions, or does not trust ours, answers none and is told by tokens.
+        if self._session is not None and isinstance(answer, bytes):
+            self._session.agree(answer)
+
+    def _vouched(self, metadata: Metadata, identity: Identity, call: SealedCall) -> Metadata:
+        if self._session is None or not self._session.can_seal:
+            return self._vouch.signed(metadata, identity)
+        return (*metadata, (SEAL_KEY, self._session.seal(identity, call)))
 
     def _hear(self, frame: ServerFrame) -> None:
         kind = frame.WhichOneof("kind")

@@ -10,7 +10,7 @@ from contextvars import Context
 
 from grpc import StatusCode, aio
 
-from flotilla_common.rpc.multiplex.stream import CallStream
+from flotilla_common.rpc.multiplex.stream import CallStream, Vouch
 
 LIFE_S = 5.0
 """A stream takes calls this long, give or take a fifth: the balancer places the next one."""
@@ -31,8 +31,9 @@ class CallStreams:
     streams each has got; at one server they share the newest stream, so that batches are as large as can be.
     """
 
-    def __init__(self, channel: aio.Channel) -> None:
+    def __init__(self, channel: aio.Channel, vouch: Vouch) -> None:
         self._channel = channel
+        self._vouch = vouch
         self._by_server: defaultdict[str, list[CallStream]] = defaultdict(list)
         self._newest: list[CallStream] = []
         self._turn = 0
@@ -79,7 +80,7 @@ class CallStreams:
         """Keeps one stream up, one after another, while calls come and no other keeper does it."""
         wait_s, life_s = _FIRST_WAIT_S, random.uniform(0.2, 1.0) * LIFE_S  # noqa: S311 - nobody is to guess it wrong
         while len(self._keepers) <= self._wanted and not self._is_idle:
-            stream = CallStream(self._channel)
+            stream = CallStream(self._channel, self._vouch)
             try:
                 server = await stream.server()
             except (aio.AioRpcError, TimeoutError) as exc:

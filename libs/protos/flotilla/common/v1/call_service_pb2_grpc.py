@@ -50,6 +50,10 @@ class CallServiceServicer:
         """Serves the calls that the caller opens on the stream, each as if it had come by itself: with its own identity,
         deadline and status. It needs no identity itself.
 
+        A caller may begin a session with it: metadata "x-flotilla-session" is a signed token with a key for the stream, and
+        "x-flotilla-session-bin" among the initial metadata the server's. A call's "x-flotilla-seal-bin" then stands for the
+        token that names its identity otherwise.
+
         Fails with INVALID_ARGUMENT if a batch cannot be read, has a frame that only the other side sends, or opens a call
         under an id that is in use. When it fails, the calls on it end as UNAVAILABLE. May be retried.
         """

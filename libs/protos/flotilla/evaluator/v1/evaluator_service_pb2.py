@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-flotilla/evaluator/v1/evaluator_service.proto\x12\x15\x66lotilla.evaluator.v1\x1a flotilla/common/v1/message.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"I\n\x0eObserveRequest\x12\x37\n\x0bobservation\x18\x01 \x01(\x0b\x32\".flotilla.evaluator.v1.Observation\"P\n\x0fObserveResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12,\n\x06scores\x18\x02 \x03(\x0b\x32\x1c.flotilla.evaluator.v1.Score\"R\n\x13\x42\x61tchObserveRequest\x12;\n\x0cobservations\x18\x01 \x03(\x0b\x32%.flotilla.evaluator.v1.RunObservation\"T\n\x14\x42\x61tchObserveResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.flotilla.evaluator.v1.RunObservationResult\"\'\n\x15GetObservationRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x7f\n\x16GetObservationResponse\x12\x37\n\x0bobservation\x18\x01 \x01(\x0b\x32\".flotilla.evaluator.v1.Observation\x12,\n\x06scores\x18\x02 \x03(\x0b\x32\x1c.flotilla.evaluator.v1.Score\"O\n\x17ListObservationsRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x18ListObservationsResponse\x12>\n\x0cobservations\x18\x01 \x03(\x0b\x32(.flotilla.evaluator.v1.ScoredObservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0eRunObservation\x12\x16\n\x0eidentity_token\x18\x01 \x01(\t\x12\x36\n\x07request\x18\x02 \x01(\x0b\x32%.flotilla.evaluator.v1.ObserveRequest\"=\n\x14RunObservationResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12\x14\n\x0c\x65rror_status\x18\x02 \x01(\x0c\"\x94\x02\n\x0bObservation\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12-\n\x08messages\x18\x04 \x03(\x0b\x32\x1b.flotilla.common.v1.Message\x12-\n\x05usage\x18\x05 \x03(\x0b\x32\x1e.flotilla.common.v1.ModelUsage\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x66inish_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x66\x61iled_tool_calls\x18\x08 \x01(\x05\"z\n\x11ScoredObservation\x12\x37\n\x0bobservation\x18\x01 \x01(\x0b\x32\".flotilla.evaluator.v1.Observation\x12,\n\x06scores\x18\x02 \x03(\x0b\x32\x1c.flotilla.evaluator.v1.Score\"8\n\x05Score\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t2\xb9\x03\n\x10\x45valuatorService\x12X\n\x07Observe\x12%.flotilla.evaluator.v1.ObserveRequest\x1a&.flotilla.evaluator.v1.ObserveResponse\x12g\n\x0c\x42\x61tchObserve\x12*.flotilla.evaluator.v1.BatchObserveRequest\x1a+.flotilla.evaluator.v1.BatchObserveResponse\x12m\n\x0eGetObservation\x12,.flotilla.evaluator.v1.GetObservationRequest\x1a-.flotilla.evaluator.v1.GetObservationResponse\x12s\n\x10ListObservations\x12..flotilla.evaluator.v1.ListObservationsRequest\x1a/.flotilla.evaluator.v1.ListObservationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-flotilla/evaluator/v1/evaluator_service.proto\x12\x15\x66lotilla.evaluator.v1\x1a flotilla/common/v1/message.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"I\n\x0eObserveRequest\x12\x37\n\x0bobservation\x18\x01 \x01(\x0b\x32\".flotilla.evaluator.v1.Observation\"P\n\x0fObserveResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12,\n\x06scores\x18\x02 \x03(\x0b\x32\x1c.flotilla.evaluator.v1.Score\"l\n\x13\x42\x61tchObserveRequest\x12;\n\x0cobservations\x18\x01 \x03(\x0b\x32%.flotilla.evaluator.v1.RunObservation\x12\x18\n\x10identities_token\x18\x02 \x01(\t\"T\n\x14\x42\x61tchObserveResponse\x12<\n\x07results\x18\x01 \x03(\x0b\x32+.flotilla.evaluator.v1.RunObservationResult\"\'\n\x15GetObservationRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x7f\n\x16GetObservationResponse\x12\x37\n\x0bobservation\x18\x01 \x01(\x0b\x32\".flotilla.evaluator.v1.Observation\x12,\n\x06scores\x18\x02 \x03(\x0b\x32\x1c.flotilla.evaluator.v1.Score\"O\n\x17ListObservationsRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"s\n\x18ListObservationsResponse\x12>\n\x0cobservations\x18\x01 \x03(\x0b\x32(.flotilla.evaluator.v1.ScoredObservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x0eRunObservation\x12\x16\n\x0eidentity_token\x18\x01 \x01(\t\x12\x36\n\x07request\x18\x02 \x01(\x0b\x32%.flotilla.evaluator.v1.ObserveRequest\"=\n\x14RunObservationResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12\x14\n\x0c\x65rror_status\x18\x02 \x01(\x0c\"\x94\x02\n\x0bObservation\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12-\n\x08messages\x18\x04 \x03(\x0b\x32\x1b.flotilla.common.v1.Message\x12-\n\x05usage\x18\x05 \x03(\x0b\x32\x1e.flotilla.common.v1.ModelUsage\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x66inish_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x66\x61iled_tool_calls\x18\x08 \x01(\x05\"z\n\x11ScoredObservation\x12\x37\n\x0bobservation\x18\x01 \x01(\x0b\x32\".flotilla.evaluator.v1.Observation\x12,\n\x06scores\x18\x02 \x03(\x0b\x32\x1c.flotilla.evaluator.v1.Score\"8\n\x05Score\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t2\xb9\x03\n\x10\x45valuatorService\x12X\n\x07Observe\x12%.flotilla.evaluator.v1.ObserveRequest\x1a&.flotilla.evaluator.v1.ObserveResponse\x12g\n\x0c\x42\x61tchObserve\x12*.flotilla.evaluator.v1.BatchObserveRequest\x1a+.flotilla.evaluator.v1.BatchObserveResponse\x12m\n\x0eGetObservation\x12,.flotilla.evaluator.v1.GetObservationRequest\x1a-.flotilla.evaluator.v1.GetObservationResponse\x12s\n\x10ListObservations\x12..flotilla.evaluator.v1.ListObservationsRequest\x1a/.flotilla.evaluator.v1.ListObservationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,27 +39,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBSERVERESPONSE']._serialized_start=246
   _globals['_OBSERVERESPONSE']._serialized_end=326
   _globals['_BATCHOBSERVEREQUEST']._serialized_start=328
-  _globals['_BATCHOBSERVEREQUEST']._serialized_end=410
-  _globals['_BATCHOBSERVERESPONSE']._serialized_start=412
-  _globals['_BATCHOBSERVERESPONSE']._serialized_end=496
-  _globals['_GETOBSERVATIONREQUEST']._serialized_start=498
-  _globals['_GETOBSERVATIONREQUEST']._serialized_end=537
-  _globals['_GETOBSERVATIONRESPONSE']._serialized_start=539
-  _globals['_GETOBSERVATIONRESPONSE']._serialized_end=666
-  _globals['_LISTOBSERVATIONSREQUEST']._serialized_start=668
-  _globals['_LISTOBSERVATIONSREQUEST']._serialized_end=747
-  _globals['_LISTOBSERVATIONSRESPONSE']._serialized_start=749
-  _globals['_LISTOBSERVATIONSRESPONSE']._serialized_end=864
-  _globals['_RUNOBSERVATION']._serialized_start=866
-  _globals['_RUNOBSERVATION']._serialized_end=962
-  _globals['_RUNOBSERVATIONRESULT']._serialized_start=964
-  _globals['_RUNOBSERVATIONRESULT']._serialized_end=1025
-  _globals['_OBSERVATION']._serialized_start=1028
-  _globals['_OBSERVATION']._serialized_end=1304
-  _globals['_SCOREDOBSERVATION']._serialized_start=1306
-  _globals['_SCOREDOBSERVATION']._serialized_end=1428
-  _globals['_SCORE']._serialized_start=1430
-  _globals['_SCORE']._serialized_end=1486
-  _globals['_EVALUATORSERVICE']._serialized_start=1489
-  _globals['_EVALUATORSERVICE']._serialized_end=1930
+  _globals['_BATCHOBSERVEREQUEST']._serialized_end=436
+  _globals['_BATCHOBSERVERESPONSE']._serialized_start=438
+  _globals['_BATCHOBSERVERESPONSE']._serialized_end=522
+  _globals['_GETOBSERVATIONREQUEST']._serialized_start=524
+  _globals['_GETOBSERVATIONREQUEST']._serialized_end=563
+  _globals['_GETOBSERVATIONRESPONSE']._serialized_start=565
+  _globals['_GETOBSERVATIONRESPONSE']._serialized_end=692
+  _globals['_LISTOBSERVATIONSREQUEST']._serialized_start=694
+  _globals['_LISTOBSERVATIONSREQUEST']._serialized_end=773
+  _globals['_LISTOBSERVATIONSRESPONSE']._serialized_start=775
+  _globals['_LISTOBSERVATIONSRESPONSE']._serialized_end=890
+  _globals['_RUNOBSERVATION']._serialized_start=892
+  _globals['_RUNOBSERVATION']._serialized_end=988
+  _globals['_RUNOBSERVATIONRESULT']._serialized_start=990
+  _globals['_RUNOBSERVATIONRESULT']._serialized_end=1051
+  _globals['_OBSERVATION']._serialized_start=1054
+  _globals['_OBSERVATION']._serialized_end=1330
+  _globals['_SCOREDOBSERVATION']._serialized_start=1332
+  _globals['_SCOREDOBSERVATION']._serialized_end=1454
+  _globals['_SCORE']._serialized_start=1456
+  _globals['_SCORE']._serialized_end=1512
+  _globals['_EVALUATORSERVICE']._serialized_start=1515
+  _globals['_EVALUATORSERVICE']._serialized_end=1956
 # @@protoc_insertion_point(module_scope)

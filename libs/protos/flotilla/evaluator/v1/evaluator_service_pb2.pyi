@@ -70,6 +70,9 @@ class BatchObserveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OBSERVATIONS_FIELD_NUMBER: _builtins.int
+    IDENTITIES_TOKEN_FIELD_NUMBER: _builtins.int
+    identities_token: _builtins.str
+    """For whom they are, in order: one signed token for the evaluator, in place of one in each of them."""
     @_builtins.property
     def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunObservation]:
         """1 to 100, and not more than one message may hold (4 MiB)."""
@@ -78,10 +81,11 @@ class BatchObserveRequest(_message.Message):
         self,
         *,
         observations: _abc.Iterable[Global___RunObservation] | None = ...,
+        identities_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["observations", b"observations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identities_token", b"identities_token", "observations", b"observations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,7 +214,7 @@ class RunObservation(_message.Message):
     IDENTITY_TOKEN_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     identity_token: _builtins.str
-    """For whom: a signed identity token for the evaluator, as in a call's metadata."""
+    """For whom: a signed identity token for the evaluator, as in a call's metadata. Not looked at if one token names all."""
     @_builtins.property
     def request(self) -> Global___ObserveRequest: ...
     def __init__(

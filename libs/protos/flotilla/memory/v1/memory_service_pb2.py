@@ -26,15 +26,15 @@ from flotilla.common.v1 import message_pb2 as flotilla_dot_common_dot_v1_dot_mes
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flotilla/memory/v1/memory_service.proto\x12\x12\x66lotilla.memory.v1\x1a flotilla/common/v1/message.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\x12LoadContextRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0cmax_memories\x18\x03 \x01(\x05\"w\n\x13LoadContextResponse\x12,\n\x08memories\x18\x01 \x03(\x0b\x32\x1a.flotilla.memory.v1.Memory\x12\x32\n\x0b\x63ore_blocks\x18\x02 \x03(\x0b\x32\x1d.flotilla.memory.v1.CoreBlock\"\xa5\x01\n\x11\x43ommitTurnRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12-\n\x08messages\x18\x03 \x03(\x0b\x32\x1b.flotilla.common.v1.Message\x12/\n\x0b\x66inish_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"%\n\x12\x43ommitTurnResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\"J\n\x17\x42\x61tchCommitTurnsRequest\x12/\n\x07\x63ommits\x18\x01 \x03(\x0b\x32\x1e.flotilla.memory.v1.TurnCommit\"Q\n\x18\x42\x61tchCommitTurnsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.flotilla.memory.v1.TurnCommitResult\"<\n\x15SearchMemoriesRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x14\n\x0cmax_memories\x18\x02 \x01(\x05\"F\n\x16SearchMemoriesResponse\x12,\n\x08memories\x18\x01 \x03(\x0b\x32\x1a.flotilla.memory.v1.Memory\"3\n\x13\x43reateMemoryRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"B\n\x14\x43reateMemoryResponse\x12*\n\x06memory\x18\x01 \x01(\x0b\x32\x1a.flotilla.memory.v1.Memory\"<\n\x13ListMemoriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x14ListMemoriesResponse\x12,\n\x08memories\x18\x01 \x03(\x0b\x32\x1a.flotilla.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13\x44\x65leteMemoryRequest\x12\x11\n\tmemory_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteMemoryResponse\"\\\n\nTurnCommit\x12\x16\n\x0eidentity_token\x18\x01 \x01(\t\x12\x36\n\x07request\x18\x02 \x01(\x0b\x32%.flotilla.memory.v1.CommitTurnRequest\"9\n\x10TurnCommitResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12\x14\n\x0c\x65rror_status\x18\x02 \x01(\x0c\"\xb3\x01\n\x06Memory\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.flotilla.memory.v1.MemoryKind\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x11\n\tthread_id\x18\x07 \x01(\t\"(\n\tCoreBlock\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t*X\n\nMemoryKind\x12\x1b\n\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMORY_KIND_EPISODE\x10\x01\x12\x14\n\x10MEMORY_KIND_FACT\x10\x02\x32\xcd\x05\n\rMemoryService\x12^\n\x0bLoadContext\x12&.flotilla.memory.v1.LoadContextRequest\x1a\'.flotilla.memory.v1.LoadContextResponse\x12[\n\nCommitTurn\x12%.flotilla.memory.v1.CommitTurnRequest\x1a&.flotilla.memory.v1.CommitTurnResponse\x12m\n\x10\x42\x61tchCommitTurns\x12+.flotilla.memory.v1.BatchCommitTurnsRequest\x1a,.flotilla.memory.v1.BatchCommitTurnsResponse\x12g\n\x0eSearchMemories\x12).flotilla.memory.v1.SearchMemoriesRequest\x1a*.flotilla.memory.v1.SearchMemoriesResponse\x12\x61\n\x0c\x43reateMemory\x12\'.flotilla.memory.v1.CreateMemoryRequest\x1a(.flotilla.memory.v1.CreateMemoryResponse\x12\x61\n\x0cListMemories\x12\'.flotilla.memory.v1.ListMemoriesRequest\x1a(.flotilla.memory.v1.ListMemoriesResponse\x12\x61\n\x0c\x44\x65leteMemory\x12\'.flotilla.memory.v1.DeleteMemoryRequest\x1a(.flotilla.memory.v1.DeleteMemoryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'flotilla/memory/v1/memory_service.proto\x12\x12\x66lotilla.memory.v1\x1a flotilla/common/v1/message.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"O\n\x12LoadContextRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0cmax_memories\x18\x03 \x01(\x05\"w\n\x13LoadContextResponse\x12,\n\x08memories\x18\x01 \x03(\x0b\x32\x1a.flotilla.memory.v1.Memory\x12\x32\n\x0b\x63ore_blocks\x18\x02 \x03(\x0b\x32\x1d.flotilla.memory.v1.CoreBlock\"\xa5\x01\n\x11\x43ommitTurnRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12-\n\x08messages\x18\x03 \x03(\x0b\x32\x1b.flotilla.common.v1.Message\x12/\n\x0b\x66inish_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"%\n\x12\x43ommitTurnResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\"d\n\x17\x42\x61tchCommitTurnsRequest\x12/\n\x07\x63ommits\x18\x01 \x03(\x0b\x32\x1e.flotilla.memory.v1.TurnCommit\x12\x18\n\x10identities_token\x18\x02 \x01(\t\"Q\n\x18\x42\x61tchCommitTurnsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.flotilla.memory.v1.TurnCommitResult\"<\n\x15SearchMemoriesRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x14\n\x0cmax_memories\x18\x02 \x01(\x05\"F\n\x16SearchMemoriesResponse\x12,\n\x08memories\x18\x01 \x03(\x0b\x32\x1a.flotilla.memory.v1.Memory\"3\n\x13\x43reateMemoryRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"B\n\x14\x43reateMemoryResponse\x12*\n\x06memory\x18\x01 \x01(\x0b\x32\x1a.flotilla.memory.v1.Memory\"<\n\x13ListMemoriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x14ListMemoriesResponse\x12,\n\x08memories\x18\x01 \x03(\x0b\x32\x1a.flotilla.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13\x44\x65leteMemoryRequest\x12\x11\n\tmemory_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteMemoryResponse\"\\\n\nTurnCommit\x12\x16\n\x0eidentity_token\x18\x01 \x01(\t\x12\x36\n\x07request\x18\x02 \x01(\x0b\x32%.flotilla.memory.v1.CommitTurnRequest\"9\n\x10TurnCommitResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\x12\x14\n\x0c\x65rror_status\x18\x02 \x01(\x0c\"\xb3\x01\n\x06Memory\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.flotilla.memory.v1.MemoryKind\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x11\n\tthread_id\x18\x07 \x01(\t\"(\n\tCoreBlock\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t*X\n\nMemoryKind\x12\x1b\n\x17MEMORY_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13MEMORY_KIND_EPISODE\x10\x01\x12\x14\n\x10MEMORY_KIND_FACT\x10\x02\x32\xcd\x05\n\rMemoryService\x12^\n\x0bLoadContext\x12&.flotilla.memory.v1.LoadContextRequest\x1a\'.flotilla.memory.v1.LoadContextResponse\x12[\n\nCommitTurn\x12%.flotilla.memory.v1.CommitTurnRequest\x1a&.flotilla.memory.v1.CommitTurnResponse\x12m\n\x10\x42\x61tchCommitTurns\x12+.flotilla.memory.v1.BatchCommitTurnsRequest\x1a,.flotilla.memory.v1.BatchCommitTurnsResponse\x12g\n\x0eSearchMemories\x12).flotilla.memory.v1.SearchMemoriesRequest\x1a*.flotilla.memory.v1.SearchMemoriesResponse\x12\x61\n\x0c\x43reateMemory\x12\'.flotilla.memory.v1.CreateMemoryRequest\x1a(.flotilla.memory.v1.CreateMemoryResponse\x12\x61\n\x0cListMemories\x12\'.flotilla.memory.v1.ListMemoriesRequest\x1a(.flotilla.memory.v1.ListMemoriesResponse\x12\x61\n\x0c\x44\x65leteMemory\x12\'.flotilla.memory.v1.DeleteMemoryRequest\x1a(.flotilla.memory.v1.DeleteMemoryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flotilla.memory.v1.memory_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEMORYKIND']._serialized_start=1553
-  _globals['_MEMORYKIND']._serialized_end=1641
+  _globals['_MEMORYKIND']._serialized_start=1579
+  _globals['_MEMORYKIND']._serialized_end=1667
   _globals['_LOADCONTEXTREQUEST']._serialized_start=130
   _globals['_LOADCONTEXTREQUEST']._serialized_end=209
   _globals['_LOADCONTEXTRESPONSE']._serialized_start=211
@@ -44,33 +44,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMITTURNRESPONSE']._serialized_start=500
   _globals['_COMMITTURNRESPONSE']._serialized_end=537
   _globals['_BATCHCOMMITTURNSREQUEST']._serialized_start=539
-  _globals['_BATCHCOMMITTURNSREQUEST']._serialized_end=613
-  _globals['_BATCHCOMMITTURNSRESPONSE']._serialized_start=615
-  _globals['_BATCHCOMMITTURNSRESPONSE']._serialized_end=696
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=698
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=758
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=760
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=830
-  _globals['_CREATEMEMORYREQUEST']._serialized_start=832
-  _globals['_CREATEMEMORYREQUEST']._serialized_end=883
-  _globals['_CREATEMEMORYRESPONSE']._serialized_start=885
-  _globals['_CREATEMEMORYRESPONSE']._serialized_end=951
-  _globals['_LISTMEMORIESREQUEST']._serialized_start=953
-  _globals['_LISTMEMORIESREQUEST']._serialized_end=1013
-  _globals['_LISTMEMORIESRESPONSE']._serialized_start=1015
-  _globals['_LISTMEMORIESRESPONSE']._serialized_end=1108
-  _globals['_DELETEMEMORYREQUEST']._serialized_start=1110
-  _globals['_DELETEMEMORYREQUEST']._serialized_end=1150
-  _globals['_DELETEMEMORYRESPONSE']._serialized_start=1152
-  _globals['_DELETEMEMORYRESPONSE']._serialized_end=1174
-  _globals['_TURNCOMMIT']._serialized_start=1176
-  _globals['_TURNCOMMIT']._serialized_end=1268
-  _globals['_TURNCOMMITRESULT']._serialized_start=1270
-  _globals['_TURNCOMMITRESULT']._serialized_end=1327
-  _globals['_MEMORY']._serialized_start=1330
-  _globals['_MEMORY']._serialized_end=1509
-  _globals['_COREBLOCK']._serialized_start=1511
-  _globals['_COREBLOCK']._serialized_end=1551
-  _globals['_MEMORYSERVICE']._serialized_start=1644
-  _globals['_MEMORYSERVICE']._serialized_end=2361
+  _globals['_BATCHCOMMITTURNSREQUEST']._serialized_end=639
+  _globals['_BATCHCOMMITTURNSRESPONSE']._serialized_start=641
+  _globals['_BATCHCOMMITTURNSRESPONSE']._serialized_end=722
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=724
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=784
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=786
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=856
+  _globals['_CREATEMEMORYREQUEST']._serialized_start=858
+  _globals['_CREATEMEMORYREQUEST']._serialized_end=909
+  _globals['_CREATEMEMORYRESPONSE']._serialized_start=911
+  _globals['_CREATEMEMORYRESPONSE']._serialized_end=977
+  _globals['_LISTMEMORIESREQUEST']._serialized_start=979
+  _globals['_LISTMEMORIESREQUEST']._serialized_end=1039
+  _globals['_LISTMEMORIESRESPONSE']._serialized_start=1041
+  _globals['_LISTMEMORIESRESPONSE']._serialized_end=1134
+  _globals['_DELETEMEMORYREQUEST']._serialized_start=1136
+  _globals['_DELETEMEMORYREQUEST']._serialized_end=1176
+  _globals['_DELETEMEMORYRESPONSE']._serialized_start=1178
+  _globals['_DELETEMEMORYRESPONSE']._serialized_end=1200
+  _globals['_TURNCOMMIT']._serialized_start=1202
+  _globals['_TURNCOMMIT']._serialized_end=1294
+  _globals['_TURNCOMMITRESULT']._serialized_start=1296
+  _globals['_TURNCOMMITRESULT']._serialized_end=1353
+  _globals['_MEMORY']._serialized_start=1356
+  _globals['_MEMORY']._serialized_end=1535
+  _globals['_COREBLOCK']._serialized_start=1537
+  _globals['_COREBLOCK']._serialized_end=1577
+  _globals['_MEMORYSERVICE']._serialized_start=1670
+  _globals['_MEMORYSERVICE']._serialized_end=2387
 # @@protoc_insertion_point(module_scope)

@@ -163,6 +163,9 @@ class BatchCommitTurnsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COMMITS_FIELD_NUMBER: _builtins.int
+    IDENTITIES_TOKEN_FIELD_NUMBER: _builtins.int
+    identities_token: _builtins.str
+    """For whom they are, in order: one signed token for memory, in place of one in each of them."""
     @_builtins.property
     def commits(self) -> _containers.RepeatedCompositeFieldContainer[Global___TurnCommit]:
         """1 to 100, and not more than one message may hold (4 MiB)."""
@@ -171,10 +174,11 @@ class BatchCommitTurnsRequest(_message.Message):
         self,
         *,
         commits: _abc.Iterable[Global___TurnCommit] | None = ...,
+        identities_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commits", b"commits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commits", b"commits", "identities_token", b"identities_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,7 +381,7 @@ class TurnCommit(_message.Message):
     IDENTITY_TOKEN_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     identity_token: _builtins.str
-    """For whom: a signed identity token for memory, as in a call's metadata."""
+    """For whom: a signed identity token for memory, as in a call's metadata. Not looked at if one token names all."""
     @_builtins.property
     def request(self) -> Global___CommitTurnRequest: ...
     def __init__(
