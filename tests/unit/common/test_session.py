@@ -189,11 +189,12 @@ def test_who_copies_the_token_cannot_seal(signer: IdentitySigner, verifier: Iden
     assert_refused(server, thief.seal(IDENTITY, CALL))
 
 
-def test_token_of_a_session_is_no_identity(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
+@pytest.mark.parametrize("name", ["verify", "verify_all"])
+def test_token_of_a_session_names_nobody(signer: IdentitySigner, verifier: IdentityVerifier, name: str) -> None:
     token = signer.begin_session(audience="memory").token
 
     with pytest.raises(UnauthenticatedError) as caught:
-        verifier.verify(token)
+        getattr(verifier, name)(token)
 
     assert caught.value.reason == "identity_invalid"
 
@@ -201,6 +202,16 @@ def test_token_of_a_session_is_no_identity(signer: IdentitySigner, verifier: Ide
 def test_token_of_an_identity_begins_no_session(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
     token = signer.sign(IDENTITY, audience="memory")
     verifier.verify(token)
+
+    with pytest.raises(UnauthenticatedError) as caught:
+        verifier.begin_session(token)
+
+    assert caught.value.reason == "identity_invalid"
+
+
+def test_token_of_a_batch_begins_no_session(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
+    token = signer.sign_all([IDENTITY], audience="memory")
+    verifier.verify_all(token)
 
     with pytest.raises(UnauthenticatedError) as caught:
         verifier.begin_session(token)

@@ -21,6 +21,8 @@ from flotilla_common.errors import UnauthenticatedError, UnavailableError
 from flotilla_common.identity.model import Identity
 from flotilla_common.identity.packed import pack, unpack
 
+SESSION_OVER = "session_over"
+"""Why a call on a session that has ended fails: it may be made again in another way."""
 _SEAL_BYTES = 32
 _PURPOSE = b"flotilla calls"
 _CALL = struct.Struct(">QII")
@@ -81,10 +83,10 @@ class ServerSession:
         """Returns whom a call is for; that no number comes twice is the stream's to see to.
 
         Raises UnauthenticatedError for a seal that is wrong, and UnavailableError once the session is over: then the
-        same call may be made on a newer stream.
+        same call may be made by a token.
         """
         if not self._is_current():
-            raise UnavailableError("the session is over", reason="session_over", retry_after_s=0)
+            raise UnavailableError("the session is over", reason=SESSION_OVER, retry_after_s=0)
         mac, packed = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
         if not hmac.compare_digest(mac, _mac(self._key, packed, call)):
             raise UnauthenticatedError("the call's seal is not valid", reason="identity_invalid")

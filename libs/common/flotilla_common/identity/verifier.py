@@ -70,7 +70,7 @@ class IdentityVerifier:
         def is_current() -> bool:
             now = time.time()
             self._reread_keys(now)
-            return self._keys is keys and now < expires_at
+            return self._keys == keys and now < expires_at
 
         session, expires_at = self._read(
             token, now, lambda claims: ServerSession(session_key_of(claims), is_current=is_current)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -40,6 +41,14 @@ def pack(error: FlotillaError, code: StatusCode) -> bytes:
         status.details.add().Pack(retry)
     packed: bytes = status.SerializeToString()
     return packed
+
+
+def details_in(trailing: Iterable[tuple[str, str | bytes]]) -> Details | None:
+    """Returns what a status says besides its code and message, or None if it is none of ours."""
+    for key, value in trailing:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return unpack(value)
+    return None
 
 
 def unpack(packed: bytes) -> Details | None:

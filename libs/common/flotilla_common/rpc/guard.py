@@ -9,7 +9,7 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError
 
 from flotilla_common.errors import FlotillaError
-from flotilla_common.rpc.details import DETAILS_KEY, Details, unpack
+from flotilla_common.rpc.details import details_in
 from flotilla_common.status import error_for
 
 _OWN_WORDS = {
@@ -31,7 +31,7 @@ def map_rpc_errors(peer: str) -> Iterator[None]:
 
 def error_from(exc: AioRpcError, peer: str) -> FlotillaError:
     """Returns the error; what gRPC itself says (addresses, sizes, causes) stays out of the message."""
-    details = _details(exc)
+    details = details_in(exc.trailing_metadata() or ())
     if details is not None:
         return error_for(
             exc.code(),
@@ -42,10 +42,3 @@ def error_from(exc: AioRpcError, peer: str) -> FlotillaError:
         )
     message = _OWN_WORDS.get(exc.code(), "the call to {peer} failed").format(peer=peer)
     return error_for(exc.code(), message, reason=f"{peer}_{exc.code().name.lower()}")
-
-
-def _details(exc: AioRpcError) -> Details | None:
-    for key, value in exc.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            return unpack(value)
-    return None

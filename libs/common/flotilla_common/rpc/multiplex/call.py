@@ -14,7 +14,8 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError, BaseError
 from grpc.aio import Metadata as GrpcMetadata
 
-from flotilla_common.identity import Identity
+from flotilla_common.identity import SESSION_OVER, Identity
+from flotilla_common.rpc.details import details_in
 from flotilla_common.rpc.multiplex.bounds import Metadata, unpack_metadata
 from flotilla_common.rpc.policy import LARGEST_MESSAGE, MOST_ATTEMPTS, backoff_s
 from flotilla_common.status import code_of_number
@@ -46,7 +47,7 @@ class StreamedCall:
     """What calls with one answer and calls with many have in common.
 
     A call whose server answers UNAVAILABLE before anything else is tried again as the channel's retry policy would;
-    one whose stream breaks before any answer goes over plain gRPC at once.
+    one whose stream breaks before any answer, or whose session is over, goes over plain gRPC at once.
     """
 
     def __init__(
@@ -113,11 +114,16 @@ class StreamedCall:
             self._take_data(end.answer)
         if self._code is not None:
             return
-        if code is StatusCode.UNAVAILABLE and not self._has_answers and self._attempts < MOST_ATTEMPTS:
+        trailing = unpack_metadata(end.trailing_metadata)
+        if code is not StatusCode.UNAVAILABLE or self._has_answers:
+            self._finish(code, end.message, trailing)
+        elif (details := details_in(trailing)) is not None and details.reason == SESSION_OVER:
+            self._go_over_plain()
+        elif self._attempts < MOST_ATTEMPTS:
             wait_s = backoff_s(self._attempts) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter is no secret
             self._retry = self._loop.call_later(wait_s, self._try_again)
-            return
-        self._finish(code, end.message, unpack_metadata(end.trailing_metadata))
+        else:
+            self._finish(code, end.message, trailing)
 
     def hear_break(self) -> None:
         """Takes that the stream is gone and the call's fate unknown."""

@@ -72,7 +72,7 @@ class CallerFrame(_message.Message):
     OPENING_FIELD_NUMBER: _builtins.int
     CANCELLATION_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
-    """Chosen by the caller; greater than all before it on the stream."""
+    """Chosen by the caller: above zero, and greater than all before it on the stream."""
     @_builtins.property
     def opening(self) -> Global___CallOpening: ...
     @_builtins.property
