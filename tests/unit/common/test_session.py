@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 from uuid import UUID, uuid4
@@ -282,15 +283,46 @@ def assert_over(server: ServerSession, seal: bytes) -> None:
     assert caught.value.reason == "session_over"
 
 
+@contextmanager
+def later(seconds: float) -> Iterator[None]:
+    """Sets all clocks forward."""
+    with (
+        mock.patch("time.time", return_value=time.time() + seconds),
+        mock.patch("time.monotonic", return_value=time.monotonic() + seconds),
+    ):
+        yield
+
+
+def test_clock_that_is_set_back_prolongs_nothing(
+    keys: Path, signer: IdentitySigner, verifier: IdentityVerifier
+) -> None:
+    caller, server = begun(signer, verifier)
+    seal = caller.seal(IDENTITY, CALL)
+    (keys / "gateway.pub").unlink()
+
+    with later(verifier_module.RECHECK_S), mock.patch("time.time", return_value=time.time() - 3600):
+        assert_over(server, seal)
+
+
+@pytest.mark.parametrize("ahead_s", [-4, 62])
+def test_session_lasts_with_a_server_whose_clock_is_off(
+    signer: IdentitySigner, verifier: IdentityVerifier, ahead_s: float
+) -> None:
+    caller = signer.begin_session(audience="memory")
+    with mock.patch("time.time", return_value=time.time() + ahead_s):
+        server = verifier.begin_session(caller.token)
+        caller.agree(server.answer)
+
+        assert server.open(caller.seal(IDENTITY, CALL), CALL) == IDENTITY
+
+
 def test_session_is_over_when_its_token_expires(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
-    begun_at = int(time.time())
-    with mock.patch("time.time", return_value=begun_at):
-        caller, server = begun(signer, verifier)
+    caller, server = begun(signer, verifier)
     seal = caller.seal(IDENTITY, CALL)
 
-    with mock.patch("time.time", return_value=begun_at + 59.9):
+    with later(59.5):
         assert server.open(seal, CALL) == IDENTITY
-    with mock.patch("time.time", return_value=begun_at + 60):
+    with later(60):
         assert_over(server, seal)
 
 
@@ -303,7 +335,7 @@ def test_session_is_over_when_any_issuers_key_is_replaced(
     generate_key_pair(keys / "new.pem", keys / "new.pub")
     os.replace(keys / "new.pub", keys / f"{issuer}.pub")
 
-    with mock.patch("time.time", return_value=time.time() + verifier_module.RECHECK_S):
+    with later(verifier_module.RECHECK_S):
         assert_over(server, seal)
 
 
@@ -314,14 +346,14 @@ def test_session_is_over_when_its_issuers_key_is_removed(
     seal = caller.seal(IDENTITY, CALL)
     (keys / "gateway.pub").unlink()
 
-    with mock.patch("time.time", return_value=time.time() + verifier_module.RECHECK_S):
+    with later(verifier_module.RECHECK_S):
         assert_over(server, seal)
 
 
 def test_session_goes_on_while_keys_stay(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
     caller, server = begun(signer, verifier)
 
-    with mock.patch("time.time", return_value=time.time() + verifier_module.RECHECK_S):
+    with later(verifier_module.RECHECK_S):
         assert server.open(caller.seal(IDENTITY, CALL), CALL) == IDENTITY
 
 
@@ -331,7 +363,7 @@ def test_session_goes_on_while_a_key_cannot_be_read(
     caller, server = begun(signer, verifier)
     (keys / "gateway.pub").write_text("half a ke")
 
-    with mock.patch("time.time", return_value=time.time() + verifier_module.RECHECK_S):
+    with later(verifier_module.RECHECK_S):
         assert server.open(caller.seal(IDENTITY, CALL), CALL) == IDENTITY
 
 
@@ -344,7 +376,7 @@ def test_session_that_begins_after_a_rotation_is_of_the_new_key(
     for kind in ("pem", "pub"):
         os.replace(keys / f"new.{kind}", keys / f"gateway.{kind}")
 
-    with mock.patch("time.time", return_value=time.time() + verifier_module.RECHECK_S):
+    with later(verifier_module.RECHECK_S):
         caller, server = begun(signer, verifier)
 
         assert server.open(caller.seal(IDENTITY, CALL), CALL) == IDENTITY

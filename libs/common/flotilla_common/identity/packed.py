@@ -30,10 +30,13 @@ def unpack(packed: bytes) -> Identity:
         raise ValueError("an identity is longer")
     flags, tenant, user = _HEAD.unpack_from(packed)
     scopes_at = _HEAD.size + (16 if flags & _HAS_RUN else 0)
+    scopes = orjson.loads(packed[scopes_at:])
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        raise ValueError("scopes are a list of strings")
     return Identity(
         tenant_id=UUID(bytes=tenant),
         user_id=UUID(bytes=user),
         remembers=bool(flags & _REMEMBERS),
-        scopes=frozenset(orjson.loads(packed[scopes_at:])),
+        scopes=frozenset(scopes),
         run_id=UUID(bytes=packed[_HEAD.size : scopes_at]) if flags & _HAS_RUN else None,
     )

@@ -23,7 +23,7 @@ from flotilla_common.identity.packed import pack, unpack
 
 SESSION_OVER = "session_over"
 """Why a call on a session that has ended fails: it may be made again in another way."""
-_SEAL_BYTES = 32
+_MAC_BYTES = 32
 _PURPOSE = b"flotilla calls"
 _CALL = struct.Struct(">QII")
 
@@ -86,8 +86,8 @@ class ServerSession:
         same call may be made by a token.
         """
         if not self._is_current():
-            raise UnavailableError("the session is over", reason=SESSION_OVER, retry_after_s=0)
-        mac, packed = sealed[:_SEAL_BYTES], sealed[_SEAL_BYTES:]
+            raise UnavailableError("the call is to be made again", reason=SESSION_OVER)
+        mac, packed = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
         if not hmac.compare_digest(mac, _mac(self._key, packed, call)):
             raise UnauthenticatedError("the call's seal is not valid", reason="identity_invalid")
         return unpack(packed)
@@ -96,7 +96,9 @@ class ServerSession:
 def _mac(key: bytes, packed: bytes, call: SealedCall) -> bytes:
     method = call.method.encode()
     # Lengths before contents, so that no two calls are the same bytes.
-    mac = hashlib.blake2b(_CALL.pack(call.number, len(packed), len(method)), key=key, person=_PURPOSE, digest_size=32)
+    mac = hashlib.blake2b(
+        _CALL.pack(call.number, len(packed), len(method)), key=key, person=_PURPOSE, digest_size=_MAC_BYTES
+    )
     mac.update(packed + method)
     mac.update(call.request)
     return mac.digest()

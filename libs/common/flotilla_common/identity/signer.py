@@ -37,7 +37,7 @@ class IdentitySigner:
     def sign(self, identity: Identity, *, audience: str) -> str:
         """Returns a token that the audience, and nobody else, accepts for the next half minute at least."""
         now = time.time()
-        self._reread_key(now)
+        self._reread_key()
         cached = self._tokens.get((identity, audience))
         if cached is not None and now < cached[1]:
             return cached[0]
@@ -59,7 +59,7 @@ class IdentitySigner:
 
     def _freshly_signed(self, claims: dict[str, Any], audience: str) -> str:
         now = time.time()
-        self._reread_key(now)
+        self._reread_key()
         return self._signed(claims, audience, now)
 
     def _signed(self, claims: dict[str, Any], audience: str, now: float) -> str:
@@ -73,7 +73,8 @@ class IdentitySigner:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[key] = token, now + LIFETIME_S / 2
 
-    def _reread_key(self, now: float) -> None:
+    def _reread_key(self) -> None:
+        now = time.monotonic()
         if now < self._recheck_at:
             return
         self._recheck_at = now + RECHECK_S

@@ -1,4 +1,4 @@
-"""Verifies the identity token of an incoming call."""
+"""Verifies what is signed: identities of calls, those of a batch, and the key that a session begins with."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class IdentityVerifier:
     def verify(self, token: str) -> Identity:
         """Returns whom the token names; raises UnauthenticatedError, without saying why, if anything is wrong."""
         now = time.time()
-        self._reread_keys(now)
+        self._reread_keys()
         cached = self._identities.get(token)
         if cached is not None and now < cached[1]:
             return cached[0]
@@ -55,27 +55,23 @@ class IdentityVerifier:
     def verify_all(self, token: str) -> list[Identity]:
         """Returns for whom the parts of a batch are, in order; raises UnauthenticatedError as `verify` does."""
         now = time.time()
-        self._reread_keys(now)
+        self._reread_keys()
         return self._read(token, now, many_from, longest=LONGEST_TOKEN_OF_MANY)[0]
 
     def begin_session(self, token: str) -> ServerSession:
         """Returns this end of a session with who signed the token; raises UnauthenticatedError as `verify` does.
 
-        It is over when the token expires, and as soon as any issuer's key is another one.
+        It is over when the token has lived its life here, and as soon as any issuer's key is another one.
         """
         now = time.time()
-        self._reread_keys(now)
-        keys = self._keys
+        self._reread_keys()
+        keys, ends_at = self._keys, time.monotonic() + LIFETIME_S
 
         def is_current() -> bool:
-            now = time.time()
-            self._reread_keys(now)
-            return self._keys == keys and now < expires_at
+            self._reread_keys()
+            return self._keys == keys and time.monotonic() < ends_at
 
-        session, expires_at = self._read(
-            token, now, lambda claims: ServerSession(session_key_of(claims), is_current=is_current)
-        )
-        return session
+        return self._read(token, now, lambda claims: ServerSession(session_key_of(claims), is_current=is_current))[0]
 
     def _read(
         self, token: str, now: float, read: Callable[[dict[str, Any]], T], *, longest: int = LONGEST_TOKEN
@@ -107,7 +103,8 @@ class IdentityVerifier:
             del self._identities[next(iter(self._identities))]
         self._identities[token] = identity, expires_at
 
-    def _reread_keys(self, now: float) -> None:
+    def _reread_keys(self) -> None:
+        now = time.monotonic()
         if now < self._recheck_at:
             return
         self._recheck_at = now + RECHECK_S

@@ -54,7 +54,7 @@ class ServedStreams:
                 stream.say_goodbye()
 
     async def _connect(self, find: Find, _: Any, context: Context) -> None:
-        session = self._begin_session(dict(context.invocation_metadata() or ()).get(SESSION_KEY))
+        session = self._begin_session(context)
         said: Metadata = ((SERVER_KEY, self._id),)
         await context.send_initial_metadata((*said, (SESSION_ANSWER_KEY, session.answer)) if session else said)
         stream = ServedStream(find, context, session)
@@ -68,15 +68,17 @@ class ServedStreams:
         finally:
             self._streams.discard(stream)
 
-    def _begin_session(self, token: str | bytes | None) -> ServerSession | None:
+    def _begin_session(self, context: Context) -> ServerSession | None:
         """Returns this end of the session that a caller asks for; none with one that is not trusted."""
+        token = dict(context.invocation_metadata() or ()).get(SESSION_KEY)
         if not isinstance(token, str):
             return None
         try:
             return self._verifier.begin_session(token)
         except UnauthenticatedError as exc:
             # Its calls name their identities by tokens then, and each is judged by its own.
-            _log.warning("a session was refused", extra={"reason": exc.reason})
+            cause = type(exc.__cause__).__name__
+            _log.info("a session was refused", extra={"peer": context.peer(), "cause": cause})
             return None
 
 

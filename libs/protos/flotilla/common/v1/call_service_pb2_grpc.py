@@ -55,7 +55,7 @@ class CallServiceServicer:
         token that names its identity otherwise.
 
         Fails with INVALID_ARGUMENT if a batch cannot be read, has a frame that only the other side sends, or opens a call
-        under an id that is in use. When it fails, the calls on it end as UNAVAILABLE. May be retried.
+        under an id that is not greater than all before it. When it fails, the calls on it end as UNAVAILABLE. May be retried.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

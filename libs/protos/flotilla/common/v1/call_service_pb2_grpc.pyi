@@ -42,7 +42,7 @@ class CallServiceStub:
     token that names its identity otherwise.
 
     Fails with INVALID_ARGUMENT if a batch cannot be read, has a frame that only the other side sends, or opens a call
-    under an id that is in use. When it fails, the calls on it end as UNAVAILABLE. May be retried.
+    under an id that is not greater than all before it. When it fails, the calls on it end as UNAVAILABLE. May be retried.
     """
 
 @_typing.type_check_only
@@ -59,7 +59,7 @@ class CallServiceAsyncStub(CallServiceStub):
     token that names its identity otherwise.
 
     Fails with INVALID_ARGUMENT if a batch cannot be read, has a frame that only the other side sends, or opens a call
-    under an id that is in use. When it fails, the calls on it end as UNAVAILABLE. May be retried.
+    under an id that is not greater than all before it. When it fails, the calls on it end as UNAVAILABLE. May be retried.
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -79,7 +79,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         token that names its identity otherwise.
 
         Fails with INVALID_ARGUMENT if a batch cannot be read, has a frame that only the other side sends, or opens a call
-        under an id that is in use. When it fails, the calls on it end as UNAVAILABLE. May be retried.
+        under an id that is not greater than all before it. When it fails, the calls on it end as UNAVAILABLE. May be retried.
         """
 
 def add_CallServiceServicer_to_server(servicer: CallServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
