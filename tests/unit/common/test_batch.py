@@ -27,14 +27,8 @@ class Item:
 
 
 @pytest.fixture
-def signer(tmp_path: Path) -> IdentitySigner:
-    generate_key_pair(tmp_path / "orchestrator.pem", tmp_path / "orchestrator.pub")
-    return IdentitySigner("orchestrator", tmp_path / "orchestrator.pem")
-
-
-@pytest.fixture
-def verifier(signer: IdentitySigner, tmp_path: Path) -> IdentityVerifier:
-    return IdentityVerifier(tmp_path, "memory")
+def signer(keys: Path) -> IdentitySigner:
+    return IdentitySigner("orchestrator", keys / "orchestrator.pem")
 
 
 def somebody() -> Identity:

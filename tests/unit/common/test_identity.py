@@ -29,18 +29,6 @@ IDENTITY = Identity(uuid4(), uuid4(), remembers=False, scopes=frozenset({"chat",
 HEADER = {"alg": "EdDSA", "typ": "JWT"}
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    for issuer in ("gateway", "orchestrator"):
-        generate_key_pair(tmp_path / f"{issuer}.pem", tmp_path / f"{issuer}.pub")
-    return tmp_path
-
-
-@pytest.fixture
-def verifier(keys: Path) -> IdentityVerifier:
-    return IdentityVerifier(keys, "memory")
-
-
 @pytest.mark.parametrize("issuer", ["gateway", "orchestrator"])
 def test_verify_returns_the_identity_that_was_signed(keys: Path, verifier: IdentityVerifier, issuer: str) -> None:
     token = IdentitySigner(issuer, keys / f"{issuer}.pem").sign(IDENTITY, audience="memory")

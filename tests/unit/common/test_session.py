@@ -41,20 +41,8 @@ NO_KEYS = {
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    for issuer in ("gateway", "orchestrator"):
-        generate_key_pair(tmp_path / f"{issuer}.pem", tmp_path / f"{issuer}.pub")
-    return tmp_path
-
-
-@pytest.fixture
 def signer(keys: Path) -> IdentitySigner:
     return IdentitySigner("gateway", keys / "gateway.pem")
-
-
-@pytest.fixture
-def verifier(keys: Path) -> IdentityVerifier:
-    return IdentityVerifier(keys, "memory")
 
 
 def begun(signer: IdentitySigner, verifier: IdentityVerifier) -> tuple[CallerSession, ServerSession]:
