@@ -49,8 +49,8 @@ class Case:
 
 
 CASES = (
-    Case("chat, c1", 1, peers=(Peer.FLOTILLA, Peer.LITELLM, Peer.DIRECT), seconds=4),
-    Case("chat, c1, people with memories", 1, people=20, seconds=4),
+    Case("chat, c1", 1, peers=(Peer.FLOTILLA, Peer.LITELLM, Peer.DIRECT), seconds=2, rounds=15),
+    Case("chat, c1, people with memories", 1, people=20, seconds=2, rounds=15),
     Case("chat, c16", 16),
     Case("chat, c64", 64),
     Case("chat, open loop, 40/s", 400, chats_per_s=40, seconds=6, rounds=3),
