@@ -22,13 +22,14 @@ def stats_url(platform: RunningPlatform) -> str:
     return f"http://127.0.0.1:{model['ports']['http']}/dev/stats"
 
 
-@pytest.mark.parametrize("agent", ["assistant", "support"])
+@pytest.mark.parametrize(("agent", "calls"), [("assistant", 1), ("support", 2)], ids=["assistant", "support"])
 def test_model_stops_when_the_reader_of_a_stream_goes_away(
-    platform: RunningPlatform, stats_url: str, agent: str
+    platform: RunningPlatform, stats_url: str, agent: str, calls: int
 ) -> None:
     cancelled = _stats(stats_url)["cancelled"]
 
-    run_id = _leave_stream(platform, stats_url, model=agent)
+    # The last of these calls is the long one: who sorts a question has done so before a client that leaves is missed.
+    run_id = _leave_stream(platform, stats_url, calls=calls, model=agent)
 
     wait_until("the model is stopped", lambda: _stats(stats_url)["cancelled"] > cancelled, patience_s=STOPPED_WITHIN_S)
     wait_until("the run is cancelled", lambda: read_run(platform, run_id)["status"] == "cancelled", patience_s=30)
@@ -37,10 +38,11 @@ def test_model_stops_when_the_reader_of_a_stream_goes_away(
 async def test_model_stops_when_the_client_of_a_whole_answer_goes_away(
     platform: RunningPlatform, stats_url: str
 ) -> None:
-    before = _stats(stats_url)["cancelled"]
+    stats = _stats(stats_url)
+    before, requests = stats["cancelled"], stats["requests"]
     async with httpx.AsyncClient(headers=_key(platform), timeout=30) as client:
         asking = asyncio.create_task(client.post(_url(platform), json=_body()))
-        await asyncio.to_thread(_wait_until_the_model_answers, stats_url)
+        await asyncio.to_thread(_wait_until_the_model_answers, stats_url, after=requests)
         asking.cancel()
         await asyncio.wait([asking])
 
@@ -66,18 +68,28 @@ def test_run_goes_on_for_a_client_that_means_to_come_back(
 
 
 def _leave_stream(
-    platform: RunningPlatform, stats_url: str, *, headers: dict[str, str] | None = None, **changes: Any
+    platform: RunningPlatform,
+    stats_url: str,
+    *,
+    calls: int = 1,
+    headers: dict[str, str] | None = None,
+    **changes: Any,
 ) -> str:
-    """Waits until the model works on an answer, closes the connection and returns the run's id."""
+    """Waits until the model works on so many calls' last, closes the connection and returns the run's id."""
+    before = _stats(stats_url)["requests"]
     body, headers = _body(stream=True, **changes), _key(platform) | (headers or {})
     with httpx.stream("POST", _url(platform), json=body, headers=headers, timeout=30) as response:
         response.raise_for_status()
-        _wait_until_the_model_answers(stats_url)
+        _wait_until_the_model_answers(stats_url, after=before + calls - 1)
         return str(response.headers["x-run-id"])
 
 
-def _wait_until_the_model_answers(stats_url: str) -> None:
-    wait_until("the model answers", lambda: _stats(stats_url)["active"] > 0, patience_s=30)
+def _wait_until_the_model_answers(stats_url: str, *, after: int) -> None:
+    def answers() -> bool:
+        stats = _stats(stats_url)
+        return stats["active"] > 0 and stats["requests"] > after
+
+    wait_until("the model answers", answers, patience_s=30)
 
 
 def _body(**changes: Any) -> dict[str, Any]:

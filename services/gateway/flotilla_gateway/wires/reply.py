@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -19,6 +20,8 @@ from flotilla_gateway.wires.openai.parse import invalid_field
 
 Header = tuple[bytes, bytes]
 _JSON: Header = (b"content-type", b"application/json")
+_RETRY_AFTER_S = 1.0
+"""What a 503 says that knows no better."""
 
 
 async def send_json(send: Send, body: bytes, *, status: int = 200, headers: Iterable[Header] = ()) -> None:
@@ -52,10 +55,13 @@ def error_body(path: str, error: FlotillaError) -> bytes:
 def error_headers(error: FlotillaError) -> list[Header]:
     """Returns what tells a client whether and when to try again."""
     headers: list[Header] = []
-    if error.retry_after_s is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
-        headers.append((b"retry-after-ms", str(max(1, math.ceil(error.retry_after_s * 1000))).encode()))
-    if not openai.may_retry(error):
+    may_retry, retry_after_s = openai.may_retry(error), error.retry_after_s
+    if retry_after_s is None and may_retry and openai.status_of(error) == HTTPStatus.SERVICE_UNAVAILABLE:
+        retry_after_s = _RETRY_AFTER_S
+    if retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(retry_after_s))).encode()))
+        headers.append((b"retry-after-ms", str(max(1, math.ceil(retry_after_s * 1000))).encode()))
+    if not may_retry:
         headers.append((b"x-should-retry", b"false"))
     return headers
 
