@@ -12,6 +12,7 @@ import hmac
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nacl.bindings import crypto_kx_client_session_keys, crypto_kx_keypair, crypto_kx_server_session_keys
@@ -56,10 +57,8 @@ class CallerSession:
 
     def agree(self, server_key: bytes) -> None:
         """Takes the server's answer; with one that is no key the session never seals."""
-        try:
+        with suppress(CryptoError):
             _, self._key = crypto_kx_client_session_keys(self._public, self._secret, server_key)
-        except CryptoError:
-            self._key = None
 
     def seal(self, identity: Identity, call: SealedCall) -> bytes:
         """Returns what proves for whom a call is. Raises ValueError before `can_seal`."""
@@ -70,7 +69,7 @@ class CallerSession:
 
 
 class ServerSession:
-    """The server's end, for as long as the caller's token lives and its key is the issuer's."""
+    """The server's end, for as long as `is_current` says."""
 
     def __init__(self, caller_key: bytes, *, is_current: Callable[[], bool]) -> None:
         """Raises nacl.exceptions.CryptoError for what is no key."""

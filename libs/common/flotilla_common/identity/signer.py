@@ -41,29 +41,25 @@ class IdentitySigner:
         cached = self._tokens.get((identity, audience))
         if cached is not None and now < cached[1]:
             return cached[0]
-        token = self._signed(to_claims(identity), audience, now)
+        token = self._signed(to_claims(identity), audience)
         self._remember((identity, audience), token, now)
         return token
 
     def sign_all(self, identities: Iterable[Identity], *, audience: str) -> str:
         """Returns one token for all parts of a batch, each for the identity in its place."""
-        return self._freshly_signed(claims_of_many(identities), audience)
+        return self._signed(claims_of_many(identities), audience)
 
     def begin_session(self, *, audience: str) -> CallerSession:
         """Returns a new session with a server of the audience, which lasts half a token's life."""
 
         def vouch(public_key: bytes) -> str:
-            return self._freshly_signed(session_claims(public_key), audience)
+            return self._signed(session_claims(public_key), audience)
 
         return CallerSession(vouch, lasts_s=LIFETIME_S / 2)
 
-    def _freshly_signed(self, claims: dict[str, Any], audience: str) -> str:
-        now = time.time()
+    def _signed(self, claims: dict[str, Any], audience: str) -> str:
         self._reread_key()
-        return self._signed(claims, audience, now)
-
-    def _signed(self, claims: dict[str, Any], audience: str, now: float) -> str:
-        whole = frame(issuer=self._issuer, audience=audience, issued_at=int(now)) | claims
+        whole = frame(issuer=self._issuer, audience=audience, issued_at=int(time.time())) | claims
         return encode(orjson.dumps(whole), self._key)
 
     def _remember(self, key: tuple[Identity, str], token: str, now: float) -> None:

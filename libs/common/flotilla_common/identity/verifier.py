@@ -48,39 +48,39 @@ class IdentityVerifier:
         cached = self._identities.get(token)
         if cached is not None and now < cached[1]:
             return cached[0]
-        identity, expires_at = self._read(token, now, from_claims)
+        identity, expires_at = self._read(token, from_claims)
         self._remember(token, identity, expires_at)
         return identity
 
     def verify_all(self, token: str) -> list[Identity]:
         """Returns for whom the parts of a batch are, in order; raises UnauthenticatedError as `verify` does."""
-        now = time.time()
-        self._reread_keys()
-        return self._read(token, now, many_from, longest=LONGEST_TOKEN_OF_MANY)[0]
+        return self._read(token, many_from, longest=LONGEST_TOKEN_OF_MANY)[0]
 
     def begin_session(self, token: str) -> ServerSession:
         """Returns this end of a session with who signed the token; raises UnauthenticatedError as `verify` does.
 
-        It is over when the token has lived its life here, and as soon as any issuer's key is another one.
+        It is over when it has lasted as long as a token lives, and as soon as any issuer's key is another one.
         """
-        now = time.time()
-        self._reread_keys()
+        return self._read(token, self._session)[0]
+
+    def _session(self, claims: dict[str, Any]) -> ServerSession:
         keys, ends_at = self._keys, time.monotonic() + LIFETIME_S
 
         def is_current() -> bool:
             self._reread_keys()
             return self._keys == keys and time.monotonic() < ends_at
 
-        return self._read(token, now, lambda claims: ServerSession(session_key_of(claims), is_current=is_current))[0]
+        return ServerSession(session_key_of(claims), is_current=is_current)
 
     def _read(
-        self, token: str, now: float, read: Callable[[dict[str, Any]], T], *, longest: int = LONGEST_TOKEN
+        self, token: str, read: Callable[[dict[str, Any]], T], *, longest: int = LONGEST_TOKEN
     ) -> tuple[T, float]:
         """Returns what a token says and when it expires. Raises UnauthenticatedError."""
+        self._reread_keys()
         try:
             if len(token) > longest:
                 raise ValueError("the token is too long")
-            claims = self._decode(token, now)
+            claims = self._decode(token, time.time())
             return read(claims), float(claims["exp"])
         except (jwt.PyJWTError, CryptoError, KeyError, TypeError, ValueError) as exc:
             raise UnauthenticatedError("the identity token is not valid", reason="identity_invalid") from exc

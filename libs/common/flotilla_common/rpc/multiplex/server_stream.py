@@ -155,7 +155,7 @@ class ServedStream:
         try:
             return self._session.open(seal, call)
         except UnavailableError:
-            # The caller is to come back with a new one.
+            # What comes later is to come on a new stream.
             self.say_goodbye()
             raise
 
