@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import pytest
 from contract.common.peer import SERVICE, Peer, Serve, Transport, settings
-from flotilla_common.identity import IdentitySigner, generate_key_pair
+from fakes.keys import make_keys
+from flotilla_common.identity import IdentitySigner
 from flotilla_common.serve import open_server
 
 _MAKERS: dict[str, Callable[..., Any]] = {
@@ -23,10 +24,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    for issuer in ("gateway", "orchestrator"):
-        generate_key_pair(folder / f"{issuer}.pem", folder / f"{issuer}.pub")
-    return folder
+    return make_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture

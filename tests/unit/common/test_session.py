@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 from uuid import UUID, uuid4
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fakes.keys import replace_keys
 from flotilla_common.errors import UnauthenticatedError, UnavailableError
 from flotilla_common.identity import (
     CallerSession,
@@ -21,28 +19,14 @@ from flotilla_common.identity import (
     IdentityVerifier,
     SealedCall,
     ServerSession,
-    generate_key_pair,
 )
 from flotilla_common.identity import verifier as verifier_module
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from nacl.bindings import crypto_kx_keypair
-from unit.common.test_identity import IDENTITY, Forge
+from unit.common.test_identity import IDENTITY, SUPPRESSED
+from unit.common.test_session_tokens import NO_KEYS
 
-SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 CALL = SealedCall(7, "/flotilla.memory.v1.MemoryService/LoadContext", b"request")
-NO_KEYS = {
-    "empty": b"",
-    "one byte short": b"x" * 31,
-    "one byte more": b"x" * 33,
-    "all zero": bytes(32),
-    "a point of small order": bytes([1, *bytes(31)]),
-}
-
-
-@pytest.fixture
-def signer(keys: Path) -> IdentitySigner:
-    return IdentitySigner("gateway", keys / "gateway.pem")
 
 
 def begun(signer: IdentitySigner, verifier: IdentityVerifier) -> tuple[CallerSession, ServerSession]:
@@ -178,92 +162,6 @@ def test_who_copies_the_token_cannot_seal(signer: IdentitySigner, verifier: Iden
     assert_refused(server, thief.seal(IDENTITY, CALL))
 
 
-@pytest.mark.parametrize("name", ["verify", "verify_all"])
-def test_token_of_a_session_names_nobody(signer: IdentitySigner, verifier: IdentityVerifier, name: str) -> None:
-    token = signer.begin_session(audience="memory").token
-
-    with pytest.raises(UnauthenticatedError) as caught:
-        getattr(verifier, name)(token)
-
-    assert caught.value.reason == "identity_invalid"
-
-
-def test_token_of_an_identity_begins_no_session(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
-    token = signer.sign(IDENTITY, audience="memory")
-    verifier.verify(token)
-
-    with pytest.raises(UnauthenticatedError) as caught:
-        verifier.begin_session(token)
-
-    assert caught.value.reason == "identity_invalid"
-
-
-def test_token_of_a_batch_begins_no_session(signer: IdentitySigner, verifier: IdentityVerifier) -> None:
-    token = signer.sign_all([IDENTITY], audience="memory")
-    verifier.verify_all(token)
-
-    with pytest.raises(UnauthenticatedError) as caught:
-        verifier.begin_session(token)
-
-    assert caught.value.reason == "identity_invalid"
-
-
-def as_claim(key: bytes) -> str:
-    return base64.urlsafe_b64encode(key).rstrip(b"=").decode()
-
-
-def session_token(forge: Forge, *, signed_with: Ed25519PrivateKey | None = None, **changes: object) -> str:
-    """Returns a session's token that is right but for the changes."""
-    nobody = {"sub": ..., "tenant": ..., "remembers": ..., "scopes": ...}
-    claims = forge.claims(**{**nobody, "session": as_claim(crypto_kx_keypair()[0]), **changes})
-    return forge.signed(claims, key=signed_with)
-
-
-BAD_TOKENS: dict[str, Callable[[Forge], str]] = {
-    "another audience": lambda f: session_token(f, aud="tool"),
-    "unknown issuer": lambda f: session_token(f, iss="memory"),
-    "another issuer": lambda f: session_token(f, iss="orchestrator"),
-    "untrusted key": lambda f: session_token(f, signed_with=Ed25519PrivateKey.generate()),
-    "changed signature": lambda f: session_token(f)[:-8] + "AAAAAAAA",
-    "expired": lambda f: session_token(f, iat=int(time.time()) - 120, exp=int(time.time()) - 60),
-    "longer than ours": lambda f: session_token(f, exp=int(time.time()) + 3600),
-    "no exp": lambda f: session_token(f, exp=...),
-    "no key": lambda f: session_token(f, session=...),
-    "key is no base64": lambda f: session_token(f, session="*" * 43),
-    "key is half base64": lambda f: session_token(f, session="A"),
-    "key is null": lambda f: session_token(f, session=None),
-    "key is a number": lambda f: session_token(f, session=7),
-    "key is a list": lambda f: session_token(f, session=[as_claim(crypto_kx_keypair()[0])]),
-}
-
-
-@pytest.mark.parametrize("name", BAD_TOKENS)
-def test_bad_token_begins_no_session(keys: Path, verifier: IdentityVerifier, name: str) -> None:
-    with pytest.raises(UnauthenticatedError) as caught:
-        verifier.begin_session(BAD_TOKENS[name](Forge(keys)))
-
-    assert caught.value.reason == "identity_invalid"
-
-
-@pytest.mark.parametrize("name", NO_KEYS)
-def test_token_with_what_is_no_key_begins_no_session(keys: Path, verifier: IdentityVerifier, name: str) -> None:
-    with pytest.raises(UnauthenticatedError) as caught:
-        verifier.begin_session(session_token(Forge(keys), session=as_claim(NO_KEYS[name])))
-
-    assert caught.value.reason == "identity_invalid"
-
-
-def test_the_forge_makes_good_tokens_but_for_what_it_changes(keys: Path, verifier: IdentityVerifier) -> None:
-    assert len(verifier.begin_session(session_token(Forge(keys))).answer) == 32
-
-
-@given(token=st.text(max_size=300))
-@settings(suppress_health_check=SUPPRESSED)
-def test_any_text_begins_no_session(verifier: IdentityVerifier, token: str) -> None:
-    with pytest.raises(UnauthenticatedError):
-        verifier.begin_session(token)
-
-
 def assert_over(server: ServerSession, seal: bytes) -> None:
     with pytest.raises(UnavailableError) as caught:
         server.open(seal, CALL)
@@ -279,17 +177,6 @@ def later(seconds: float) -> Iterator[None]:
         mock.patch("time.monotonic", return_value=time.monotonic() + seconds),
     ):
         yield
-
-
-def test_clock_that_is_set_back_prolongs_nothing(
-    keys: Path, signer: IdentitySigner, verifier: IdentityVerifier
-) -> None:
-    caller, server = begun(signer, verifier)
-    seal = caller.seal(IDENTITY, CALL)
-    (keys / "gateway.pub").unlink()
-
-    with later(verifier_module.RECHECK_S), mock.patch("time.time", return_value=time.time() - 3600):
-        assert_over(server, seal)
 
 
 @pytest.mark.parametrize("ahead_s", [-4, 62])
@@ -320,21 +207,21 @@ def test_session_is_over_when_any_issuers_key_is_replaced(
 ) -> None:
     caller, server = begun(signer, verifier)
     seal = caller.seal(IDENTITY, CALL)
-    generate_key_pair(keys / "new.pem", keys / "new.pub")
-    os.replace(keys / "new.pub", keys / f"{issuer}.pub")
+    replace_keys(keys, "pub", issuer=issuer)
 
     with later(verifier_module.RECHECK_S):
         assert_over(server, seal)
 
 
-def test_session_is_over_when_its_issuers_key_is_removed(
-    keys: Path, signer: IdentitySigner, verifier: IdentityVerifier
+@pytest.mark.parametrize("set_back_s", [0, 3600])
+def test_session_is_over_when_its_issuers_key_is_removed_whatever_the_clock_does(
+    keys: Path, signer: IdentitySigner, verifier: IdentityVerifier, set_back_s: float
 ) -> None:
     caller, server = begun(signer, verifier)
     seal = caller.seal(IDENTITY, CALL)
     (keys / "gateway.pub").unlink()
 
-    with later(verifier_module.RECHECK_S):
+    with later(verifier_module.RECHECK_S), mock.patch("time.time", return_value=time.time() - set_back_s):
         assert_over(server, seal)
 
 
@@ -360,9 +247,7 @@ def test_session_that_begins_after_a_rotation_is_of_the_new_key(
 ) -> None:
     old = signer.begin_session(audience="memory").token
     verifier.begin_session(old)
-    generate_key_pair(keys / "new.pem", keys / "new.pub")
-    for kind in ("pem", "pub"):
-        os.replace(keys / f"new.{kind}", keys / f"gateway.{kind}")
+    replace_keys(keys, "pem", "pub")
 
     with later(verifier_module.RECHECK_S):
         caller, server = begun(signer, verifier)
