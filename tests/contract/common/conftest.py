@@ -12,6 +12,8 @@ import pytest
 from contract.common.peer import SERVICE, Peer, Serve, Transport, settings
 from fakes.keys import make_keys
 from flotilla_common.identity import IdentitySigner
+from flotilla_common.identity import signer as signer_module
+from flotilla_common.identity import verifier as verifier_module
 from flotilla_common.serve import open_server
 
 _MAKERS: dict[str, Callable[..., Any]] = {
@@ -70,3 +72,10 @@ async def serve(keys: Path, signer: IdentitySigner, transport: Transport) -> Asy
             return Peer(server, channel)
 
         yield start
+
+
+@pytest.fixture
+def rereading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has both ends see at once that a key is another one."""
+    monkeypatch.setattr(verifier_module, "RECHECK_S", 0.0)
+    monkeypatch.setattr(signer_module, "RECHECK_S", 0.0)

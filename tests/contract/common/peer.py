@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from flotilla_common.identity import Identity, IdentitySigner
+from flotilla_common.request import current_identity
 from flotilla_common.rpc.channel import Channel, open_channel
 from flotilla_common.rpc.multiplex.sharing import ShortStreams
 from flotilla_common.rpc.multiplex.streams import CallStreams
@@ -69,6 +70,20 @@ class Stuck:
         finally:
             self.running -= 1
         return b""
+
+
+class Roll:
+    """Methods that note for whom each request is served."""
+
+    def __init__(self) -> None:
+        self.served: dict[bytes, Identity] = {}
+
+    async def unary(self, request: bytes, context: Any) -> bytes:
+        self.served[request] = current_identity()
+        return request
+
+    async def stream(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield await self.unary(request, context)
 
 
 class Silent:
