@@ -21,7 +21,7 @@ from flotilla_common.settings import ProcessSettings
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("flotilla_log_fields", default=_NOTHING)
 _OWN = frozenset(RESERVED_ATTRS) | {"taskName", "color_message"}
-_LINES_TOGETHER_S = 0.02
+_LINES_TOGETHER_S = 0.1
 
 
 def bind_log_fields(**fields: object) -> None:
@@ -47,7 +47,7 @@ def configure_logs(settings: ProcessSettings, service_name: str, stream: TextIO 
 
 
 class GroupedLinesHandler(logging.StreamHandler[TextIO]):
-    """Writes lines up to 20 ms later and all in one go, so that no answer waits for the line about it.
+    """Writes lines up to 100 ms later and all in one go, so that no answer waits for the line about it.
 
     Whatever warns is written at once, with all that was logged before; so is what is logged outside an event loop. A
     process that is killed loses the lines of its last moment, one that ends does not.

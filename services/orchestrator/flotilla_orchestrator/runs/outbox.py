@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
@@ -40,8 +42,9 @@ _LARGEST = LARGEST_MESSAGE - 16_384
 """Bytes of an entry that a message has room for, beside whom it is for."""
 _ALONE_AFTER = 4
 """Attempts after which an entry goes alone, so that one that breaks its peer does not for ever fail its neighbours."""
-_GATHER_S = 0.1
-"""Runs that end within this time share the statements that take and settle their entries, and the calls."""
+_SOON_S, _APART_S = 0.02, 0.3
+"""After a quiet time a run's entries are sent soon after its end; when runs end all the time, those that end while the
+relay pauses share the statements that take and settle their entries, and the calls."""
 _LOCK_S = 30.0
 _HOPELESS = (
     AlreadyExistsError,
@@ -74,6 +77,7 @@ class OutboxRelay:
         self._interval_s = interval_s
         self._places = asyncio.Semaphore(_CONCURRENT)
         self._due = asyncio.Event()
+        self._sent_at = -math.inf
 
     def wake(self) -> None:
         """Says that a run ended here, so that there may be something to send at once."""
@@ -99,6 +103,7 @@ class OutboxRelay:
         entries = await self._store.due_outbox(limit=_BATCH, lock_s=_LOCK_S)
         if not entries:
             return False
+        self._sent_at = time.monotonic()
         batches = list(_batches(entries))
         outcomes = await asyncio.gather(*(self._deliver(batch) for batch in batches))
         delays = {entry: delay_s for batch, found in zip(batches, outcomes, strict=True) for entry, delay_s in found}
@@ -113,7 +118,7 @@ class OutboxRelay:
                 await self._due.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(_GATHER_S)
+        await asyncio.sleep(max(_SOON_S, self._sent_at + _APART_S - time.monotonic()))
 
     async def _deliver(self, batch: Sequence[DueOutboxEntry]) -> list[tuple[int, float | None]]:
         """Sends a batch in one call; returns for each entry the seconds until it is tried again, None when settled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -214,3 +215,22 @@ async def test_run_whose_trace_is_recorded_is_sent_alone_in_its_trace() -> None:
 @pytest.mark.parametrize(("attempts", "longest_s"), [(1, 0.25), (5, 2), (59, 2), (100, 20)])
 def test_retries_come_back_within_two_seconds_for_a_while(attempts: int, longest_s: float) -> None:
     assert 0 < retry_delay_s(attempts) <= longest_s
+
+
+async def test_runs_that_end_all_the_time_share_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_APART_S", 1.0)
+    stores, peer = stores_in_memory(), Picky()
+    relay = relay_to(stores, peer)
+    relaying = asyncio.create_task(relay.run())
+
+    await leave(stores.runs, b"first")
+    relay.wake()
+    await until(lambda: len(peer.calls) == 1)
+    for payload in (b"second", b"third", b"fourth"):
+        await leave(stores.runs, payload)
+        relay.wake()
+        await asyncio.sleep(0)
+    await until(lambda: len(peer.calls) == 2)
+    relaying.cancel()
+
+    assert peer.calls == [[b"first"], [b"second", b"third", b"fourth"]]
