@@ -17,6 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
+from flotilla_gateway.limits.allotment import LEAST_SHARE, Allotments, Grant
 from flotilla_gateway.limits.window import SECONDS_KEPT, LocalLimiter, Verdict
 
 logger = logging.getLogger(__name__)
@@ -27,15 +28,17 @@ _LOCAL = Counter(
 )
 
 # window.decide in Lua for one request of each key in turn, on Redis's clock, so that replicas whose clocks differ share
-# one limit. Times in microseconds.
+# one limit. Times in microseconds. With a request go those that its gateway wants ahead of the next ones, fewer when
+# little is left of the limit or of the second.
 _WINDOW = """
 local now_parts = redis.call('TIME')
 local second = tonumber(now_parts[1])
 local now = second * 1000000 + now_parts[2]
-local kept = tonumber(ARGV[1])
+local left = (second + 1) * 1000000 - now
+local kept, least_share = tonumber(ARGV[1]), tonumber(ARGV[2])
 local verdicts = {}
 for number, key in ipairs(KEYS) do
-  local limit = tonumber(ARGV[number + 1])
+  local limit, wanted = tonumber(ARGV[2 * number + 1]), tonumber(ARGV[2 * number + 2])
   local counts = redis.call('HGETALL', key)
   local passed, first, last = 0, second, 0
   for at = 1, #counts, 2 do
@@ -48,11 +51,13 @@ for number, key in ipairs(KEYS) do
     end
   end
   if passed >= limit then
-    verdicts[number] = {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now}
+    verdicts[number] = {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now, 0, left}
   else
-    redis.call('HINCRBY', key, second, 1)
+    local remaining = limit - passed - 1
+    local ahead = math.min(math.ceil(wanted * left / 1000000), math.floor(remaining / least_share))
+    redis.call('HINCRBY', key, second, 1 + ahead)
     redis.call('EXPIRE', key, kept)
-    verdicts[number] = {1, limit - passed - 1, 0, (second + kept) * 1000000 - now}
+    verdicts[number] = {1, remaining, 0, (second + kept) * 1000000 - now, ahead, left}
   end
 end
 return verdicts
@@ -85,7 +90,8 @@ class _Question:
 class SharedLimiter:
     """Counts in Redis. Without Redis every gateway allows only a share of the limit: stricter, never open.
 
-    Requests that come while Redis is asked are asked together in the next round trip, all on one connection.
+    Requests that come while Redis is asked are asked together in the next round trip, all on one connection; a busy
+    key's next requests are counted with it.
 
     local_share: what part of a limit one process allows by itself; at most 1 / replicas.
     timeout_s: how long an answer is waited for; a limit that waits for Redis is worse than the local one.
@@ -106,6 +112,7 @@ class SharedLimiter:
         self._waiting: list[_Question] = []
         self._asking: asyncio.Task[None] | None = None
         self._sent = asyncio.Event()
+        self._ahead = Allotments(clock=clock)
         self._local = LocalLimiter(clock=clock)
         self._local_share = local_share
         self._timeout_s = timeout_s
@@ -115,6 +122,8 @@ class SharedLimiter:
 
     async def ask(self, key: str, *, per_minute: int) -> Answer:
         """Counts one request; returns as soon as the question is on its way, for who has other work meanwhile."""
+        if counted := self._ahead.take(key, per_minute=per_minute):
+            return partial(_known, counted)
         question: _Question | None = None
         if self._clock() >= self._resting_until:
             question = _Question(key, per_minute, asyncio.get_running_loop().create_future())
@@ -141,13 +150,22 @@ class SharedLimiter:
                 batch, self._waiting = self._waiting, []
                 for question, verdict in zip(batch, await self._decide(batch), strict=True):
                     _answer(question, verdict)
+                self._waiting = [question for question in self._waiting if not self._passes_ahead(question)]
         finally:
             self._asking = None
             for question in (*batch, *self._waiting):
                 _answer(question, None)
             self._waiting.clear()
 
+    def _passes_ahead(self, question: _Question) -> bool:
+        """Answers a request that was counted with another one; returns whether it was."""
+        counted = self._ahead.take(question.key, per_minute=question.per_minute)
+        if counted:
+            _answer(question, counted)
+        return counted is not None
+
     async def _decide(self, batch: Sequence[_Question]) -> Sequence[Verdict | None]:
+        asked_at = self._clock()
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._evaluate(batch)
@@ -158,15 +176,17 @@ class SharedLimiter:
         finally:
             # It is, or will not be.
             self._sent.set()
-        return [
-            Verdict(bool(allowed), question.per_minute, remaining, retry_us / 1e6, reset_us / 1e6)
-            for question, (allowed, remaining, retry_us, reset_us) in zip(batch, found, strict=True)
-        ]
+        grants = [_grant(question, counts) for question, counts in zip(batch, found, strict=True)]
+        for question, grant in zip(batch, grants, strict=True):
+            self._ahead.put(question.key, grant, asked_at=asked_at)
+        return [grant.verdict for grant in grants]
 
     async def _evaluate(self, batch: Sequence[_Question]) -> Any:
         keys = [f"flotilla:gateway:rate:{question.key}" for question in batch]
-        limits = [question.per_minute for question in batch]
-        arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, *limits]
+        wanted = {question.key: self._ahead.wanted(question.key) for question in batch}
+        # Only the first of a key's requests takes others with it.
+        limits = [number for question in batch for number in (question.per_minute, wanted.pop(question.key, 0))]
+        arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, LEAST_SHARE, *limits]
         try:
             return await self._call("EVALSHA", _WINDOW_SHA, *arguments)
         except NoScriptError:
@@ -186,6 +206,16 @@ class SharedLimiter:
     def _take_local(self, key: str, per_minute: int) -> Verdict:
         _LOCAL.inc()
         return self._local.take(key, per_minute=max(1, int(per_minute * self._local_share)))
+
+
+async def _known(verdict: Verdict) -> Verdict:
+    return verdict
+
+
+def _grant(question: _Question, counts: Sequence[int]) -> Grant:
+    allowed, remaining, retry_us, reset_us, ahead, left_us = counts
+    verdict = Verdict(bool(allowed), question.per_minute, remaining, retry_us / 1e6, reset_us / 1e6)
+    return Grant(verdict, ahead, left_us / 1e6)
 
 
 def _answer(question: _Question, verdict: Verdict | None) -> None:
