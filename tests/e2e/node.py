@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import pytest
 
 from e2e.command import Outcome, must, run
 
+_log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(os.environ.get("FLOTILLA_E2E_CLUSTER", ROOT.parent / "shared" / "cluster"))
 """Scripts that start and stop a node: `up`, `down`, `status`, `image-build`, `image-load`."""
@@ -79,13 +81,22 @@ def running_node() -> Iterator[Node]:
     if not (SCRIPTS / "up").exists():
         pytest.skip("there is no cluster: set KUBECONFIG")
     was_up = run(str(SCRIPTS / "status")).status == 0
-    if not was_up:
-        must(run(str(SCRIPTS / "up"), timeout_s=1800))
     try:
+        if not was_up:
+            _start()
         yield Node(_own_environment(), is_given=False, url=url)
     finally:
         if not was_up:
             must(run(str(SCRIPTS / "down")))
+
+
+def _start() -> None:
+    """Starts the node, once more if it was late: the first start of a machine reads every program from disk."""
+    first = run(str(SCRIPTS / "up"), timeout_s=1800)
+    if first.status:
+        _log.warning("the node is started once more: %s", first.said[-2000:])
+        must(run(str(SCRIPTS / "down")))
+        must(run(str(SCRIPTS / "up"), timeout_s=1800))
 
 
 def _own_environment() -> dict[str, str]:
