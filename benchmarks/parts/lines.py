@@ -42,6 +42,6 @@ def check(text: str, lines: int) -> None:
 
 PART = Part(
     "a log line",
-    {"lines of 20 ms together": partial(open_lines, how=GROUPED), "a write each": partial(open_lines, how="single")},
+    {"lines of 100 ms together": partial(open_lines, how=GROUPED), "a write each": partial(open_lines, how="single")},
     seconds=0.8,
 )

@@ -22,6 +22,8 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("flotilla_log_fields", default=_NOTHING)
 _OWN = frozenset(RESERVED_ATTRS) | {"taskName", "color_message"}
 _LINES_TOGETHER_S = 0.1
+_MOST_LINES_TOGETHER = 100
+"""More would hold up the event loop for a millisecond, and fill a pipe that is read late."""
 
 
 def bind_log_fields(**fields: object) -> None:
@@ -49,8 +51,8 @@ def configure_logs(settings: ProcessSettings, service_name: str, stream: TextIO 
 class GroupedLinesHandler(logging.StreamHandler[TextIO]):
     """Writes lines up to 100 ms later and all in one go, so that no answer waits for the line about it.
 
-    Whatever warns is written at once, with all that was logged before; so is what is logged outside an event loop. A
-    process that is killed loses the lines of its last moment, one that ends does not.
+    Whatever warns is written at once, with all that was logged before; so is what is logged outside an event loop, and
+    what has become many lines. A process that is killed loses the lines of its last moment, one that ends does not.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -62,7 +64,8 @@ class GroupedLinesHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a line."""
         self._waiting.append(record)
-        loop = None if record.levelno >= logging.WARNING else _running_loop()
+        is_due = record.levelno >= logging.WARNING or len(self._waiting) >= _MOST_LINES_TOGETHER
+        loop = None if is_due else _running_loop()
         if loop is None:
             self.flush()
         elif self._flushed_by is not loop:

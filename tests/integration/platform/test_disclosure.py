@@ -71,3 +71,11 @@ def _fail(client: OpenAI, platform: RunningPlatform, canary: str) -> None:
         headers={"Authorization": f"Bearer {canary}"},
     )
     assert bad.status_code == 401
+    wait_until(
+        "the last call is in the logs",
+        lambda: any(
+            bad.headers["x-request-id"] in log.read_text(errors="replace")
+            for log in (platform.home / "logs").glob("gateway-*")
+        ),
+        patience_s=10,
+    )

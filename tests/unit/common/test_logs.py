@@ -127,6 +127,15 @@ async def test_lines_of_a_moment_are_written_after_the_work_and_in_order() -> No
     assert [line["message"] for line in lines(stream)] == ["first", "second"]
 
 
+async def test_lines_that_become_many_are_written_at_once() -> None:
+    stream = configured("json")
+
+    for number in range(150):
+        log.info("line %d", number)
+
+    assert [line["message"] for line in lines(stream)] == [f"line {number}" for number in range(100)]
+
+
 async def test_warning_is_written_at_once_with_what_came_before() -> None:
     stream = configured("json")
 

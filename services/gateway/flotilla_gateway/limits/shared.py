@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -17,7 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
-from flotilla_gateway.limits.allotment import LEAST_SHARE, Allotments, Grant
+from flotilla_gateway.limits.allotment import MOST_AHEAD_PERCENT, Allotments, Grant, Order
 from flotilla_gateway.limits.window import SECONDS_KEPT, LocalLimiter, Verdict
 
 logger = logging.getLogger(__name__)
@@ -28,17 +28,21 @@ _LOCAL = Counter(
 )
 
 # window.decide in Lua for one request of each key in turn, on Redis's clock, so that replicas whose clocks differ share
-# one limit. Times in microseconds. With a request go those that its gateway wants ahead of the next ones, fewer when
-# little is left of the limit or of the second.
+# one limit. Times in microseconds. A gateway gives back with a request what it took ahead and did not use, and takes
+# ahead what it wants for the next ones: less when little remains of the limit, or of the second.
 _WINDOW = """
 local now_parts = redis.call('TIME')
 local second = tonumber(now_parts[1])
 local now = second * 1000000 + now_parts[2]
-local left = (second + 1) * 1000000 - now
-local kept, least_share = tonumber(ARGV[1]), tonumber(ARGV[2])
+local second_left = (second + 1) * 1000000 - now
+local kept, most_ahead = tonumber(ARGV[1]), tonumber(ARGV[2]) / 100
 local verdicts = {}
 for number, key in ipairs(KEYS) do
-  local limit, wanted = tonumber(ARGV[2 * number + 1]), tonumber(ARGV[2 * number + 2])
+  local limit, wanted = tonumber(ARGV[4 * number - 1]), tonumber(ARGV[4 * number])
+  local unused, unused_of = tonumber(ARGV[4 * number + 1]), ARGV[4 * number + 2]
+  if unused > 0 and tonumber(redis.call('HGET', key, unused_of) or 0) >= unused then
+    redis.call('HINCRBY', key, unused_of, -unused)
+  end
   local counts = redis.call('HGETALL', key)
   local passed, first, last = 0, second, 0
   for at = 1, #counts, 2 do
@@ -51,13 +55,13 @@ for number, key in ipairs(KEYS) do
     end
   end
   if passed >= limit then
-    verdicts[number] = {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now, 0, left}
+    verdicts[number] = {0, 0, (first + kept) * 1000000 - now, (last + kept) * 1000000 - now, 0, second, second_left}
   else
     local remaining = limit - passed - 1
-    local ahead = math.min(math.ceil(wanted * left / 1000000), math.floor(remaining / least_share))
+    local ahead = math.min(math.ceil(wanted * second_left / 1000000), math.floor(remaining * most_ahead))
     redis.call('HINCRBY', key, second, 1 + ahead)
     redis.call('EXPIRE', key, kept)
-    verdicts[number] = {1, remaining, 0, (second + kept) * 1000000 - now, ahead, left}
+    verdicts[number] = {1, remaining, 0, (second + kept) * 1000000 - now, ahead, second, second_left}
   end
 end
 return verdicts
@@ -182,18 +186,17 @@ class SharedLimiter:
         return [grant.verdict for grant in grants]
 
     async def _evaluate(self, batch: Sequence[_Question]) -> Any:
-        keys = [f"flotilla:gateway:rate:{question.key}" for question in batch]
-        wanted = {question.key: self._ahead.wanted(question.key) for question in batch}
-        # Only the first of a key's requests takes others with it.
-        limits = [number for question in batch for number in (question.per_minute, wanted.pop(question.key, 0))]
-        arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, LEAST_SHARE, *limits]
+        orders = {key: self._ahead.order(key) for key in {question.key for question in batch}}
+        arguments = _arguments(batch, orders)
         try:
             return await self._call("EVALSHA", _WINDOW_SHA, *arguments)
         except NoScriptError:
             return await self._call("EVAL", _WINDOW, *arguments)
         except RedisConnectionError:
-            # It may have been closed while nobody asked; a new one tells whether Redis is there.
-            return await self._call("EVAL", _WINDOW, *arguments)
+            # It may have been closed while nobody asked; a new one tells whether Redis is there. What was given back
+            # may have arrived.
+            orders = {key: replace(order, unused=0) for key, order in orders.items()}
+            return await self._call("EVAL", _WINDOW, *_arguments(batch, orders))
 
     async def _call(self, *command: str | int) -> Any:
         # The client's own way asks its pool, its retries and two timers for every command, which costs more than Redis.
@@ -212,10 +215,24 @@ async def _known(verdict: Verdict) -> Verdict:
     return verdict
 
 
+def _arguments(batch: Sequence[_Question], orders: Mapping[str, Order]) -> list[str | int]:
+    """Returns the script's arguments; the first of a key's questions gives back, the last one takes others with it."""
+    first = {question.key: number for number, question in reversed(list(enumerate(batch)))}
+    last = {question.key: number for number, question in enumerate(batch)}
+    keys = [f"flotilla:gateway:rate:{question.key}" for question in batch]
+    arguments: list[str | int] = [len(keys), *keys, SECONDS_KEPT, MOST_AHEAD_PERCENT]
+    for number, question in enumerate(batch):
+        order = orders[question.key]
+        wanted = order.wanted if number == last[question.key] else 0
+        unused = order.unused if number == first[question.key] else 0
+        arguments += [question.per_minute, wanted, unused, order.second]
+    return arguments
+
+
 def _grant(question: _Question, counts: Sequence[int]) -> Grant:
-    allowed, remaining, retry_us, reset_us, ahead, left_us = counts
+    allowed, remaining, retry_us, reset_us, ahead, second, second_left_us = counts
     verdict = Verdict(bool(allowed), question.per_minute, remaining, retry_us / 1e6, reset_us / 1e6)
-    return Grant(verdict, ahead, left_us / 1e6)
+    return Grant(verdict, ahead, second, second_left_us / 1e6)
 
 
 def _answer(question: _Question, verdict: Verdict | None) -> None:

@@ -20,7 +20,7 @@ class Verdict:
     limit: int
     """Requests a minute."""
     remaining: int
-    """Requests that would pass at once now."""
+    """Requests that would pass at once now, through this gateway."""
     retry_after_s: float
     """How long until the next would pass; 0 when it passed."""
     reset_after_s: float

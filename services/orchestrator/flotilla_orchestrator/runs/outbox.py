@@ -77,7 +77,7 @@ class OutboxRelay:
         self._interval_s = interval_s
         self._places = asyncio.Semaphore(_CONCURRENT)
         self._due = asyncio.Event()
-        self._sent_at = -math.inf
+        self._woken_at = -math.inf
 
     def wake(self) -> None:
         """Says that a run ended here, so that there may be something to send at once."""
@@ -103,7 +103,6 @@ class OutboxRelay:
         entries = await self._store.due_outbox(limit=_BATCH, lock_s=_LOCK_S)
         if not entries:
             return False
-        self._sent_at = time.monotonic()
         batches = list(_batches(entries))
         outcomes = await asyncio.gather(*(self._deliver(batch) for batch in batches))
         delays = {entry: delay_s for batch, found in zip(batches, outcomes, strict=True) for entry, delay_s in found}
@@ -118,7 +117,8 @@ class OutboxRelay:
                 await self._due.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(max(_SOON_S, self._sent_at + _APART_S - time.monotonic()))
+        await asyncio.sleep(max(_SOON_S, self._woken_at + _APART_S - time.monotonic()))
+        self._woken_at = time.monotonic()
 
     async def _deliver(self, batch: Sequence[DueOutboxEntry]) -> list[tuple[int, float | None]]:
         """Sends a batch in one call; returns for each entry the seconds until it is tried again, None when settled."""

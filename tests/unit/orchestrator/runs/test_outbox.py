@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,6 +21,7 @@ from flotilla.memory.v1 import memory_service_pb2 as memory
 from flotilla_common.errors import FlotillaError, InvalidArgumentError, UnavailableError
 from flotilla_common.identity import Identity
 from flotilla_common.ids import new_id
+from flotilla_common.lifecycle import stop_tasks
 from flotilla_common.rpc.policy import LARGEST_MESSAGE
 from flotilla_orchestrator.clients.delivery import Delivery
 from flotilla_orchestrator.model import NewRun, OutboxEntry, OutboxKind
@@ -70,6 +73,18 @@ async def test_entry_waits_for_a_peer_that_is_away(tmp_path: Path) -> None:
 
 def relay_to(stores: Stores, send: Send) -> OutboxRelay:
     return OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=RunMetrics(CollectorRegistry()))
+
+
+@asynccontextmanager
+async def relaying(stores: Stores, send: Send, *, interval_s: float = 0.5) -> AsyncIterator[OutboxRelay]:
+    """Yields a relay that works by itself."""
+    metrics = RunMetrics(CollectorRegistry())
+    relay = OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=metrics, interval_s=interval_s)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        await stop_tasks([task])
 
 
 async def relay_later(relay: OutboxRelay, stores: Stores) -> None:
@@ -218,19 +233,51 @@ def test_retries_come_back_within_two_seconds_for_a_while(attempts: int, longest
 
 
 async def test_runs_that_end_all_the_time_share_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_SOON_S", 0.0)
     monkeypatch.setattr(outbox, "_APART_S", 1.0)
     stores, peer = stores_in_memory(), Picky()
-    relay = relay_to(stores, peer)
-    relaying = asyncio.create_task(relay.run())
-
-    await leave(stores.runs, b"first")
-    relay.wake()
-    await until(lambda: len(peer.calls) == 1)
-    for payload in (b"second", b"third", b"fourth"):
-        await leave(stores.runs, payload)
+    async with relaying(stores, peer) as relay:
+        await leave(stores.runs, b"first")
+        await until(lambda: len(peer.calls) == 1)
+        await leave(stores.runs, b"second")
         relay.wake()
-        await asyncio.sleep(0)
-    await until(lambda: len(peer.calls) == 2)
-    relaying.cancel()
+        await until(lambda: len(peer.calls) == 2)
+        for payload in (b"third", b"fourth", b"fifth"):
+            await leave(stores.runs, payload)
+            relay.wake()
+            await asyncio.sleep(0.02)
+        await until(lambda: len(peer.calls) == 3)
 
-    assert peer.calls == [[b"first"], [b"second", b"third", b"fourth"]]
+    assert peer.calls == [[b"first"], [b"second"], [b"third", b"fourth", b"fifth"]]
+
+
+async def test_run_that_ends_after_a_quiet_time_waits_for_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_APART_S", 3600.0)
+    stores, peer = stores_in_memory(), Picky()
+    async with relaying(stores, peer, interval_s=3600.0) as relay:
+        # It looks for what is there before it waits.
+        await asyncio.sleep(0.02)
+        await leave(stores.runs, b"lone")
+        relay.wake()
+        await until(lambda: peer.calls == [[b"lone"]])
+
+
+async def test_runs_that_leave_nothing_do_not_make_the_relay_ask_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_SOON_S", 0.0)
+    monkeypatch.setattr(outbox, "_APART_S", 3600.0)
+    stores = stores_in_memory()
+    asked: list[int] = []
+    due_outbox = stores.runs.due_outbox
+
+    async def counted(**how: Any) -> Any:
+        asked.append(1)
+        return await due_outbox(**how)
+
+    monkeypatch.setattr(stores.runs, "due_outbox", counted)
+    async with relaying(stores, Picky()) as relay:
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+            relay.wake()
+
+    # As it began, and after the first of them.
+    assert len(asked) <= 2
