@@ -54,8 +54,8 @@ class Gateway:
         self.now = 0.0
         self.held = Allotments(clock=lambda: self.now, most_keys=3)
 
-    def take(self, key: str = KEY, *, per_minute: int = LIMIT) -> Verdict | None:
-        return self.held.take(key, per_minute=per_minute)
+    def take(self, key: str = KEY, *, per_minute: int | None = None) -> Verdict | None:
+        return self.held.take(key, per_minute=per_minute or self.shared.limit)
 
     def ask(self, order: Order) -> Verdict:
         asked_at = self.now
@@ -193,11 +193,7 @@ def test_no_second_sees_more_pass_than_was_counted_and_nobody_is_refused_early(
         gateway = gateways[number]
         gateway.now = now
         for _ in range(requests):
-            verdict = gateway.held.take(KEY, per_minute=limit)
-            if verdict is None:
-                verdict = gateway.ask(gateway.held.order(KEY))
-            else:
-                shared.passed[shared.second(gateway.now)] += 1
+            verdict = gateway.request()
             assert all(shared.counted[second] >= passed for second, passed in shared.passed.items())
             # Each of the others holds back a hundredth at most of what remained when it took it.
             assert verdict.is_allowed or shared.passed.total() >= limit * 0.97 - 3
@@ -209,10 +205,7 @@ def test_steady_key_is_asked_about_a_few_times_a_second_and_counted_as_often_as_
     shared = gateway.shared
     for number in range(5_000):
         gateway.now = max(gateway.now, number / 500)
-        if gateway.take(per_minute=shared.limit):
-            shared.passed[shared.second(gateway.now)] += 1
-        else:
-            gateway.ask(gateway.held.order(KEY))
+        gateway.request()
 
     assert shared.passed.total() == 5_000
     assert shared.questions < 500

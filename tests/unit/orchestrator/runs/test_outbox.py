@@ -71,15 +71,15 @@ async def test_entry_waits_for_a_peer_that_is_away(tmp_path: Path) -> None:
     assert log[-1].HasField("done")
 
 
-def relay_to(stores: Stores, send: Send) -> OutboxRelay:
-    return OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=RunMetrics(CollectorRegistry()))
+def relay_to(stores: Stores, send: Send, *, interval_s: float = 0.5) -> OutboxRelay:
+    metrics = RunMetrics(CollectorRegistry())
+    return OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=metrics, interval_s=interval_s)
 
 
 @asynccontextmanager
 async def relaying(stores: Stores, send: Send, *, interval_s: float = 0.5) -> AsyncIterator[OutboxRelay]:
     """Yields a relay that works by itself."""
-    metrics = RunMetrics(CollectorRegistry())
-    relay = OutboxRelay(stores.runs, {OutboxKind.COMMIT_TURN: send}, metrics=metrics, interval_s=interval_s)
+    relay = relay_to(stores, send, interval_s=interval_s)
     task = asyncio.create_task(relay.run())
     try:
         yield relay
